@@ -1,0 +1,122 @@
+"""What an engine is: requests in, replies out, in whatever order they are ready."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Schema = Mapping[str, Any]
+FinishReason = Literal["stop", "length", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat: role is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a reply is drawn.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: In (0, 1].
+        max_tokens: Upper bound of the reply's length, in tokens.
+        seed: Seed of this request alone; None where the reply is greedy.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to a model.
+
+    Attributes:
+        messages: The chat so far; the last turn is the user's.
+        sampling: How the reply is drawn.
+        schema: JSON schema that the reply must match, or None for free text.
+        draw: 0 for the first try; a new draw of the same question has the next number.
+    """
+
+    messages: tuple[Message, ...]
+    sampling: Sampling = field(default_factory=Sampling)
+    schema: Schema | None = None
+    draw: int = 0
+
+    def key(self, identity: str) -> str:
+        """SHA-256 (hex) of everything that can change the reply, the engine's identity included."""
+        sampling = self.sampling
+        parts = [
+            identity,
+            [[message.role, message.content] for message in self.messages],
+            [sampling.temperature, sampling.top_p, sampling.max_tokens, sampling.seed],
+            self.schema,
+            self.draw,
+        ]
+        text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A model's answer, or why there is none.
+
+    Attributes:
+        text: The generated text; empty on error.
+        finish_reason: "stop", "length" (cut off at max_tokens) or "error".
+        prompt_tokens: Tokens of the prompt, 0 where unknown.
+        completion_tokens: Tokens of the reply, 0 where unknown.
+        cached_tokens: Prompt tokens that the prefix cache served, 0 where unknown.
+        reason: On error, a key of `rows.REASONS`; else empty.
+        detail: On error, what the engine said, in one line; else empty.
+    """
+
+    text: str
+    finish_reason: FinishReason = "stop"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reason: str = ""
+    detail: str = ""
+
+
+def failed(reason: str, detail: str = "") -> Reply:
+    """A reply that carries an error of one request (a bad machine is an `EngineError` instead)."""
+    return Reply(text="", finish_reason="error", reason=reason, detail=detail)
+
+
+class Engine(Protocol):
+    """Anything that answers requests.
+
+    Attributes:
+        identity: Names only what changes answers: model, revision, quantisation. Never a URL, a port,
+            a parallelism or a memory share.
+    """
+
+    identity: str
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Reply]]:
+        """Answer all requests.
+
+        Pulls requests lazily, from the thread of the caller; keeps a bounded number in flight; yields each
+        reply as soon as it is ready, with the request's position in `requests`. Each position is yielded
+        exactly once. A request that cannot be answered gives a `Reply` with an error.
+
+        Raises:
+            EngineError: If the machine behind it fails.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds (memory, connections, processes). Safe to call twice."""
+        ...

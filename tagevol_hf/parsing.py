@@ -1,0 +1,120 @@
+"""Model text → JSON value, tags. Pure functions; what cannot be read raises `ParseError`.
+
+Reading is tolerant of form (code fences, prose around the JSON, trailing commas, typographic quotes, raw control
+characters) and strict about content: no value is ever invented.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+import jsonschema_rs
+
+from .errors import ParseError
+
+_FENCE = re.compile(r"```[a-zA-Z]*\s*\n?(.*?)```", re.DOTALL)
+_TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])', re.DOTALL)
+_TYPOGRAPHIC_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "‟": '"'})
+_MAX_STARTS = 64
+_SPACE = re.compile(r"\s+")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(strict=False, parse_constant=_no_constant)
+
+
+def json_value(text: str) -> Any:
+    """The JSON object or array in a reply.
+
+    The first of these that can be read counts: the whole text; a fenced block; the longest object or array
+    inside the text; the same with trailing commas dropped and typographic quotes as plain ones.
+
+    Raises:
+        ParseError: "empty_reply" for blank text, "not_json" where nothing can be read.
+    """
+    if not text.strip():
+        raise ParseError("empty_reply")
+    for candidate in _candidates(text):
+        found = _longest_value(candidate)
+        if found is not None:
+            return found
+    raise ParseError("not_json", f"no JSON object or array in {_excerpt(text)}")
+
+
+def checked_value(text: str, schema: Mapping[str, Any]) -> Any:
+    """The JSON value in a reply, if it matches the schema.
+
+    Raises:
+        ParseError: As `json_value`, and "wrong_schema" with the place and the fault.
+    """
+    value = json_value(text)
+    try:
+        error = next(iter(_validator(json.dumps(schema, sort_keys=True)).iter_errors(value)), None)
+    except ValueError as unusable:  # such as a number beyond the validator's range
+        raise ParseError("wrong_schema", _excerpt(str(unusable))) from None
+    if error is not None:
+        place = "/".join(str(part) for part in error.instance_path) or "the reply"
+        raise ParseError("wrong_schema", f"{place}: {_excerpt(error.message)}")
+    return value
+
+
+def clean_tag(text: str) -> str:
+    """Lower-case form of a tag with plain spaces, "_" as a space (Tag-Evol's flattening), NFKC."""
+    folded = unicodedata.normalize("NFKC", text).replace("_", " ").lower()
+    return _SPACE.sub(" ", folded).strip().strip(".,;:\"'`").strip()
+
+
+def unique_tags(texts: Iterator[str] | list[str]) -> list[str]:
+    """Clean, non-empty, distinct tags in the order of their first occurrence.
+
+    A tag needs at least one letter or digit of any script.
+    """
+    cleaned = (clean_tag(text) for text in texts)
+    return list(dict.fromkeys(tag for tag in cleaned if any(char.isalnum() for char in tag)))
+
+
+def _candidates(text: str) -> Iterator[str]:
+    yield from (stripped := [text.strip(), *(block.strip() for block in _FENCE.findall(text))])
+    for candidate in stripped:
+        yield _TRAILING_COMMA.sub(lambda match: match.group(1) or "", candidate.translate(_TYPOGRAPHIC_QUOTES))
+
+
+def _longest_value(text: str) -> Any:
+    whole = _decode(text, 0)
+    if whole is not None and not text[whole[1] :].strip():
+        return whole[0]
+    best: tuple[Any, int] | None = None
+    position, starts = 0, 0
+    while starts < _MAX_STARTS and (match := re.compile(r"[{\[]").search(text, position)):
+        starts += 1
+        found = _decode(text, match.start())
+        position = found[1] if found else match.end()
+        if found and (best is None or found[1] - match.start() > best[1]):
+            best = (found[0], found[1] - match.start())
+    return best[0] if best else None
+
+
+def _decode(text: str, start: int) -> tuple[Any, int] | None:
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return None
+    return (value, end) if isinstance(value, dict | list) else None
+
+
+@functools.lru_cache(maxsize=256)
+def _validator(schema: str) -> Any:
+    return jsonschema_rs.validator_for(json.loads(schema))
+
+
+def _excerpt(text: str, length: int = 120) -> str:
+    flat = _SPACE.sub(" ", text).strip()
+    return repr(flat if len(flat) <= length else flat[:length] + "…")

@@ -1,0 +1,123 @@
+"""The row that every step works on, and how a row says why it was rejected.
+
+A row holds one turn to be tagged, evolved, answered or scored:
+
+    id           unique in a data set; given by the source, or the hash of the row's text
+    instruction  the last user turn
+    input        additional input in the manner of Alpaca, often empty
+    response     the assistant's reply to that turn, empty where there is none
+    history      the turns before it, each {role, content}; empty for a single turn
+    rejection    null, or why the row left: {stage, reason, detail, raw, attempts}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import pyarrow as pa
+from datasets import Features, List, Value
+
+Row = Mapping[str, Any]
+
+MESSAGE = {"role": Value("string"), "content": Value("string")}
+
+REJECTION = {
+    "stage": Value("string"),
+    "reason": Value("string"),
+    "detail": Value("string"),
+    "raw": Value("string"),
+    "attempts": Value("int64"),
+}
+
+ROW_FEATURES = Features(
+    {
+        "id": Value("string"),
+        "instruction": Value("string"),
+        "input": Value("string"),
+        "response": Value("string"),
+        "history": List(MESSAGE),
+        "rejection": REJECTION,
+    }
+)
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        # found when the data is read
+        "empty_instruction": "the instruction is null or empty",
+        "too_long": "the row's text is longer than data.max_chars",
+        "duplicate_id": "an earlier row has the same id",
+        "bad_messages": "the conversation has no user turn, or a turn that is not plain text",
+        # the engine could not answer
+        "prompt_too_long": "the prompt does not fit into the model's context",
+        "refused_request": "the engine refused this request",
+        "timeout": "no reply came within the time limit",
+        "truncated": "the reply was cut off at max_tokens",
+        "empty_reply": "the reply has no text",
+        # the reply does not have the asked form
+        "not_json": "the reply holds no JSON value",
+        "wrong_schema": "the reply's JSON does not match the schema",
+        "no_tags": "no usable tag was given",
+        # Tag-Evol (arXiv 2505.24165, section 3)
+        "too_few_candidates": "the pool has fewer foreign tags than the budget asks for",
+        "wrong_count": "not exactly b tags were chosen",
+        "not_a_candidate": "a chosen number is not in the list of candidates",
+        "repeated_choice": "a tag was chosen twice",
+        "own_tag": "a chosen tag is already a tag of the seed",
+        "unchanged": "the evolved instruction is the seed's",
+        "leaked_prompt": "words of the prompt stand in the evolved instruction",
+        "too_much_growth": "the evolved instruction grew beyond the length rule",
+        # TACOS (arXiv 2507.03673, section 3)
+        "no_score": "no comparison of this row gave a score",
+    }
+)
+
+
+def rejection(stage: str, reason: str, detail: str = "", raw: str = "", attempts: int = 0) -> dict[str, Any]:
+    """Value of a row's `rejection` column; `reason` must be a key of `REASONS`.
+
+    Raises:
+        ValueError: If the reason is not in the closed list.
+    """
+    if reason not in REASONS:
+        raise ValueError(f"unknown reason {reason!r}; known: {', '.join(REASONS)}")
+    return {"stage": stage, "reason": reason, "detail": detail, "raw": raw, "attempts": attempts}
+
+
+def seed_for(seed: int, row_id: str, step: str, draw: int = 0) -> int:
+    """Random seed in [0, 2**31) that depends on nothing but its arguments, never on row order or process."""
+    text = json.dumps([seed, row_id, step, draw], ensure_ascii=False)
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4], "big") >> 1
+
+
+class Column(list[Any]):
+    """A list of cell values that keeps its declared Arrow type when `datasets` writes it.
+
+    `datasets` infers a column's type from the first batch, so a column of nulls or of empty lists there
+    breaks on the first real value later; `pyarrow` asks this object instead.
+    """
+
+    def __init__(self, values: Sequence[Any], arrow_type: pa.DataType) -> None:
+        super().__init__(values)
+        self.arrow_type = arrow_type
+
+    def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:  # noqa: A002 - pyarrow's name
+        """Arrow array of the declared type (called by pyarrow)."""
+        return pa.array(list(self), type=type or self.arrow_type)
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]], features: Features) -> dict[str, Column]:
+    """Turn row-wise values into typed columns, for the return value of a batched `map`."""
+    return {
+        name: Column([row.get(name) for row in rows], features.arrow_schema.field(name).type) for name in features
+    }
+
+
+def rows_of(batch: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Rows of a batch of columns, in order."""
+    names = list(batch)
+    for values in zip(*(batch[name] for name in names), strict=True):
+        yield dict(zip(names, values, strict=True))

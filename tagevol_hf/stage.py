@@ -1,0 +1,324 @@
+"""Stage: one question to the model for each row, and new columns from the answer.
+
+A stage is a value. It works by itself (`stage.apply(dataset)`), in `Dataset.map(stage, batched=True)` and in
+`IterableDataset.map(stage, batched=True)`, and gives the same rows in all three. It pickles to its specification, so
+its fingerprint is the same in every process and changes with the prompt, a parameter or the code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import tempfile
+import weakref
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, cast
+
+from datasets import Dataset, Features, IterableDataset, concatenate_datasets
+
+from . import parsing, rows
+from .engines.base import Engine, Message, Reply, Request, Sampling, Schema
+from .engines.store import StoredEngine, stored
+from .errors import DataError, EngineError, ParseError
+from .progress import progress
+from .prompts import Prompt, load_prompt
+from .rows import REJECTION, Column, Row, columns_of, rejection, rows_of, seed_for
+
+_REDRAW_TEMPERATURE = 0.3  # a greedy model would answer a second draw with the same text
+_READ_BATCH = 1000
+
+AnyDataset = TypeVar("AnyDataset", Dataset, IterableDataset)
+
+
+@dataclass(frozen=True)
+class Stage(ABC):
+    """Prompt, parser and checks of one model step; the base of every step that asks a model.
+
+    A subclass gives `name`, `features` (the columns that it writes), `needs` (the columns that it reads), and the
+    methods `values`, `parse` and, where the form of the reply is not enough, `check`.
+
+    Attributes:
+        engine: Any engine; one without a store gets a temporary store.
+        prompt: Name of a prompt of this package, or the path of a text file, or a `Prompt`.
+        temperature: 0 is greedy; from the second draw on at least 0.3.
+        top_p: In (0, 1].
+        max_tokens: Upper bound of a reply's length, in tokens; a reply cut off there is a failed draw.
+        attempts: How often a row is asked at the most, >= 1; after that it is rejected with its last reason.
+        seed: Together with the row's id and the draw it seeds each request.
+    """
+
+    engine: Engine
+    prompt: str | Path | Prompt = dataclasses.field(default="", kw_only=True)
+    temperature: float = dataclasses.field(default=0.0, kw_only=True)
+    top_p: float = dataclasses.field(default=1.0, kw_only=True)
+    max_tokens: int = dataclasses.field(default=1024, kw_only=True)
+    attempts: int = dataclasses.field(default=3, kw_only=True)
+    seed: int = dataclasses.field(default=42, kw_only=True)
+
+    name: ClassVar[str]
+    features: ClassVar[Features]
+    needs: ClassVar[tuple[str, ...]] = ("instruction", "input")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "engine", stored(self.engine))
+        object.__setattr__(self, "prompt", load_prompt(self.prompt or self.name))
+        if self.attempts < 1:
+            raise ValueError(f"{self.name}.attempts: expected at least 1, got {self.attempts}")
+
+    @property
+    def schema(self) -> Schema | None:
+        """JSON schema of the reply, the same for all rows where that is possible; None for free text."""
+        return None
+
+    @property
+    def shared(self) -> Mapping[str, str]:
+        """Values of the prompt's shared part."""
+        return {}
+
+    @abstractmethod
+    def values(self, row: Row) -> Mapping[str, str]:
+        """Values of the prompt's own part for this row."""
+
+    @abstractmethod
+    def parse(self, row: Row, text: str) -> dict[str, Any]:
+        """Values of the new columns.
+
+        Raises:
+            ParseError: If the text cannot be used.
+        """
+
+    def check(self, row: Row, parsed: Mapping[str, Any]) -> None:
+        """Look at the parsed values.
+
+        Raises:
+            ParseError: If they break a rule of this step.
+        """
+        return
+
+    def request(self, row: Row, draw: int = 0) -> Request:
+        """The question for this row; `draw` counts the tries from 0."""
+        temperature = self.temperature if draw == 0 else max(self.temperature, _REDRAW_TEMPERATURE)
+        seed = seed_for(self.seed, row["id"], self.name, draw) if temperature > 0 else None
+        text = cast(Prompt, self.prompt).render(self.shared, self.values(row))
+        return Request(
+            messages=(*(Message(turn["role"], turn["content"]) for turn in self.turns(row)), Message("user", text)),
+            sampling=Sampling(temperature, self.top_p, self.max_tokens, seed),
+            schema=self.schema,
+            draw=draw,
+        )
+
+    def turns(self, row: Row) -> Sequence[Mapping[str, str]]:
+        """Turns of the chat before the prompt; none but for a step that goes on with the row's conversation."""
+        return ()
+
+    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Column]:
+        """New columns for a batch, for `Dataset.map(stage, batched=True)` and its like."""
+        self._demand(batch)
+        found = list(rows_of(batch))
+        failures = self._ask(found, lambda: None)
+        return columns_of([self._read(row, failures) for row in found], self.written)
+
+    def apply(self, dataset: AnyDataset) -> AnyDataset:
+        """The data set with this step's columns; the fast way.
+
+        First every request is asked, the replies going into the store in whatever order they come; then the rows are
+        written in order from the store. A kill loses at most what was in flight.
+
+        Raises:
+            DataError: If a column that this step reads is missing.
+            EngineError: If the engine or the store fails.
+        """
+        if isinstance(dataset, IterableDataset):
+            return dataset.map(self, batched=True)
+        self._demand(dataset.column_names)
+        with progress(self.name, len(dataset)) as advance:
+            failures = self._ask(_rows(dataset), advance)
+        return _beside(dataset, lambda batch: [self._read(row, failures) for row in rows_of(batch)], self.written)
+
+    @property
+    def written(self) -> Features:
+        """The declared columns and `rejection`."""
+        return Features({**self.features, "rejection": REJECTION})
+
+    def spec(self) -> dict[str, Any]:
+        """Everything that defines this stage but its engine, as plain values."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        prompt = cast(Prompt, fields.pop("prompt"))
+        fields.pop("engine")
+        return {"prompt": dataclasses.asdict(prompt), **fields}
+
+    def __reduce__(self) -> tuple[Callable[..., Stage], tuple[object, ...]]:
+        return _rebuild, (type(self), json.dumps(self.spec(), sort_keys=True), _code(type(self)), self.engine)
+
+    def _demand(self, columns: Iterable[str]) -> None:
+        have = list(columns)
+        missing = [name for name in ("id", *self.needs) if name not in have]
+        if missing:
+            raise DataError(
+                f"{self.name} needs the column{'s' * (len(missing) > 1)} {', '.join(missing)}; the data set has: "
+                f"{', '.join(have) or 'none'}; tagevol_hf.prepare(dataset) brings known formats into this form"
+            )
+
+    def _ask(self, source: Iterable[Row], advance: Callable[[], None]) -> dict[str, Reply]:
+        """Ask until every row has a usable reply or no attempt left; gives the errors, which no store keeps."""
+        waiting = iter(source)
+        again: deque[tuple[Row, int]] = deque()
+        failures: dict[str, Reply] = {}
+        engine = cast(StoredEngine, self.engine)
+        while True:
+            flying: dict[int, tuple[Row, int]] = {}
+            for position, reply in engine.stream(self._questions(waiting, again, flying, advance)):
+                row, draw = flying.pop(position)
+                if reply.finish_reason == "error":
+                    failures[f"{row['id']}\0{draw}"] = reply
+                elif draw + 1 < self.attempts and not self._usable(row, reply):
+                    again.append((row, draw + 1))
+                    continue
+                advance()
+            if not again:
+                return failures
+
+    def _questions(
+        self,
+        waiting: Iterator[Row],
+        again: deque[tuple[Row, int]],
+        flying: dict[int, tuple[Row, int]],
+        advance: Callable[[], None],
+    ) -> Iterator[Request]:
+        position = 0
+        while True:
+            if again:
+                row, draw = again.popleft()
+            elif (fresh := next(waiting, None)) is not None:
+                row, draw = fresh, 0
+            else:
+                return
+            if row.get("rejection") is not None:
+                advance()
+                continue
+            flying[position] = (row, draw)
+            position += 1
+            yield self.request(row, draw)
+
+    def _usable(self, row: Row, reply: Reply) -> bool:
+        try:
+            self._values(row, reply)
+        except ParseError:
+            return False
+        return True
+
+    def _values(self, row: Row, reply: Reply) -> dict[str, Any]:
+        if reply.finish_reason == "error":
+            raise ParseError(reply.reason, reply.detail)
+        if reply.finish_reason == "length":
+            raise ParseError("truncated", f"after {self.max_tokens} tokens")
+        parsed = self.parse(row, reply.text)
+        self.check(row, parsed)
+        return parsed
+
+    def _read(self, row: Row, failures: Mapping[str, Reply]) -> dict[str, Any]:
+        """Values of the written columns of one row, from its stored replies."""
+        kept = {name: row.get(name) for name in self.features}
+        if row.get("rejection") is not None:
+            return {**kept, "rejection": row["rejection"]}
+        fault, reply = ParseError("empty_reply"), Reply("")
+        draw = 0
+        for draw in range(self.attempts):
+            reply = failures.get(f"{row['id']}\0{draw}") or self._recall(row, draw)
+            try:
+                return {**kept, **self._values(row, reply), "rejection": None}
+            except ParseError as error:
+                fault = error
+            if reply.finish_reason == "error":
+                break
+        why = rejection(self.name, fault.reason, fault.detail, reply.text, draw + 1)
+        return {**kept, "rejection": why}
+
+    def _recall(self, row: Row, draw: int) -> Reply:
+        engine = cast(StoredEngine, self.engine)
+        reply = engine.recall(self.request(row, draw))
+        if reply is None:
+            raise EngineError(
+                f"{self.name}: the reply for row {row['id']} is not in {engine.store.path} any more; "
+                "was the store changed while the run went on? Run the same command again"
+            )
+        return reply
+
+    def object_in(self, text: str) -> dict[str, Any]:
+        """The reply's JSON object, checked against `schema`.
+
+        Raises:
+            ParseError: If there is none or it does not match.
+        """
+        value = parsing.checked_value(text, self.schema or {})
+        if not isinstance(value, dict):
+            raise ParseError("wrong_schema", "expected a JSON object")
+        return value
+
+
+def _rebuild(kind: type[Stage], spec: str, code: str, engine: Engine) -> Stage:  # noqa: ARG001 - code is for hashing
+    fields = json.loads(spec)
+    return kind(engine, prompt=Prompt(**fields.pop("prompt")), **fields)
+
+
+def _code(kind: type[Stage]) -> str:
+    """Digest of the source of a stage's classes and of the modules that they stand in."""
+    sources: list[str] = []
+    for owner in (*kind.__mro__, parsing, rows):
+        try:
+            module = inspect.getmodule(owner)
+            in_package = module is not None and module.__name__.startswith(__package__ or "tagevol_hf")
+            if isinstance(owner, type) and not issubclass(owner, Stage):
+                continue
+            sources.append(inspect.getsource(module if in_package and module else owner))
+        except (OSError, TypeError):  # no source at hand, as in an interactive session
+            sources.append(repr(getattr(owner, "__qualname__", owner)))
+    return hashlib.sha256("\0".join(sources).encode()).hexdigest()[:16]
+
+
+def _rows(dataset: Dataset) -> Iterator[Row]:
+    for batch in dataset.with_format(None).iter(batch_size=_READ_BATCH):
+        yield from rows_of(batch)
+
+
+def _beside(
+    dataset: Dataset, read: Callable[[Mapping[str, Sequence[Any]]], list[dict[str, Any]]], written: Features
+) -> Dataset:
+    """The data set with the written columns beside (or in place of) its own; only these are written to disk."""
+    names = list(dict.fromkeys([*dataset.column_names, *written]))
+    if len(dataset) == 0:
+        features = Features({**dataset.features, **written})
+        return Dataset.from_dict({name: [] for name in names}, features=features)
+    added = dataset.with_format(None).map(
+        lambda batch: columns_of(read(batch), written),
+        batched=True,
+        batch_size=_READ_BATCH,
+        features=written,
+        remove_columns=dataset.column_names,
+        load_from_cache_file=False,
+        cache_file_name=_scratch_file(dataset),
+        new_fingerprint=hashlib.sha256(f"{dataset._fingerprint}{names}".encode()).hexdigest()[:16],
+    )
+    kept = dataset.remove_columns([name for name in dataset.column_names if name in written])
+    both = concatenate_datasets([kept, added], axis=1) if kept.column_names else added
+    return both.select_columns(names)
+
+
+_folders: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def _scratch_file(dataset: Dataset) -> str | None:
+    """A new file for the new columns of a data set that lives on disk, gone when the process ends."""
+    if not dataset.cache_files:
+        return None
+    if not _folders:
+        _folders.append(tempfile.TemporaryDirectory(prefix="tagevol-", ignore_cleanup_errors=True))
+        weakref.finalize(_folders[0], _folders[0].cleanup)
+    with tempfile.NamedTemporaryFile(dir=_folders[0].name, suffix=".arrow", delete=False) as file:
+        return file.name
