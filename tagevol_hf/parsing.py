@@ -66,6 +66,17 @@ def checked_value(text: str, schema: Mapping[str, Any]) -> Any:
     return value
 
 
+def object_schema(title: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON schema of an object that has exactly these properties, all of them required."""
+    return {
+        "title": title,
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
 def clean_tag(text: str) -> str:
     """Lower-case form of a tag with plain spaces, "_" as a space (Tag-Evol's flattening), NFKC."""
     folded = unicodedata.normalize("NFKC", text).replace("_", " ").lower()

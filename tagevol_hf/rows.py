@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
-from datasets import Features, List, Value
+from datasets import Dataset, Features, List, Value, concatenate_datasets
 
 Row = Mapping[str, Any]
 
@@ -121,3 +123,60 @@ def rows_of(batch: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     names = list(batch)
     for values in zip(*(batch[name] for name in names), strict=True):
         yield dict(zip(names, values, strict=True))
+
+
+_BATCH = 1000
+
+
+def iterate(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """Rows of a data set as plain Python values, in order, without loading all of them."""
+    for batch in dataset.with_format(None).iter(batch_size=_BATCH):
+        yield from rows_of(batch)
+
+
+def with_columns(dataset: Dataset, read: Callable[[Row], Mapping[str, Any]], written: Features) -> Dataset:
+    """The data set with the columns that `read` gives for each row beside, or in place of, its own.
+
+    A pure map: only the written columns are computed and written; the `datasets` cache is not read.
+    """
+    names = list(dict.fromkeys([*dataset.column_names, *written]))
+    if len(dataset) == 0:
+        features = Features({**dataset.features, **written})
+        return Dataset.from_dict({name: [] for name in names}, features=features)
+    added = dataset.with_format(None).map(
+        lambda batch: columns_of([read(row) for row in rows_of(batch)], written),
+        batched=True,
+        batch_size=_BATCH,
+        features=written,
+        remove_columns=dataset.column_names,
+        load_from_cache_file=False,
+        cache_file_name=_scratch_file(dataset),
+        new_fingerprint=hashlib.sha256(f"{dataset._fingerprint}{names}".encode()).hexdigest()[:16],
+    )
+    kept = dataset.remove_columns([name for name in dataset.column_names if name in written])
+    both = concatenate_datasets([kept, added], axis=1) if kept.column_names else added
+    return both.select_columns(names)
+
+
+def split_rejected(dataset: Dataset) -> tuple[Dataset, Dataset]:
+    """The rows without and those with a rejection, each in order."""
+    marks = dataset.data.column("rejection").is_valid().to_numpy() if not dataset._indices else None
+    if marks is None:
+        marks = [mark is not None for mark in dataset["rejection"]]
+    kept = [index for index, mark in enumerate(marks) if not mark]
+    lost = [index for index, mark in enumerate(marks) if mark]
+    return dataset.select(kept), dataset.select(lost)
+
+
+_folders: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def _scratch_file(dataset: Dataset) -> str | None:
+    """A new file for the new columns of a data set that lives on disk, gone when the process ends."""
+    if not dataset.cache_files:
+        return None
+    if not _folders:
+        _folders.append(tempfile.TemporaryDirectory(prefix="tagevol-", ignore_cleanup_errors=True))
+        weakref.finalize(_folders[0], _folders[0].cleanup)
+    with tempfile.NamedTemporaryFile(dir=_folders[0].name, suffix=".arrow", delete=False) as file:
+        return file.name

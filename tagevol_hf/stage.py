@@ -11,8 +11,6 @@ import dataclasses
 import hashlib
 import inspect
 import json
-import tempfile
-import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
-from datasets import Dataset, Features, IterableDataset, concatenate_datasets
+from datasets import Dataset, Features, IterableDataset
 
 from . import parsing, rows
 from .engines.base import Engine, Message, Reply, Request, Sampling, Schema
@@ -28,10 +26,9 @@ from .engines.store import StoredEngine, stored
 from .errors import DataError, EngineError, ParseError
 from .progress import progress
 from .prompts import Prompt, load_prompt
-from .rows import REJECTION, Column, Row, columns_of, rejection, rows_of, seed_for
+from .rows import REJECTION, Column, Row, columns_of, iterate, rejection, rows_of, seed_for, with_columns
 
 _REDRAW_TEMPERATURE = 0.3  # a greedy model would answer a second draw with the same text
-_READ_BATCH = 1000
 
 AnyDataset = TypeVar("AnyDataset", Dataset, IterableDataset)
 
@@ -76,10 +73,18 @@ class Stage(ABC):
         """JSON schema of the reply, the same for all rows where that is possible; None for free text."""
         return None
 
+    def schema_for(self, row: Row) -> Schema | None:
+        """The schema for this row; `schema` unless a subclass needs a few variants (never one a row)."""
+        return self.schema
+
     @property
     def shared(self) -> Mapping[str, str]:
         """Values of the prompt's shared part."""
         return {}
+
+    def shared_for(self, row: Row) -> Mapping[str, str]:
+        """Values of the prompt's shared part for this row; `shared` unless there are a few variants."""
+        return self.shared
 
     @abstractmethod
     def values(self, row: Row) -> Mapping[str, str]:
@@ -105,11 +110,11 @@ class Stage(ABC):
         """The question for this row; `draw` counts the tries from 0."""
         temperature = self.temperature if draw == 0 else max(self.temperature, _REDRAW_TEMPERATURE)
         seed = seed_for(self.seed, row["id"], self.name, draw) if temperature > 0 else None
-        text = cast(Prompt, self.prompt).render(self.shared, self.values(row))
+        text = cast(Prompt, self.prompt).render(self.shared_for(row), self.values(row))
         return Request(
             messages=(*(Message(turn["role"], turn["content"]) for turn in self.turns(row)), Message("user", text)),
             sampling=Sampling(temperature, self.top_p, self.max_tokens, seed),
-            schema=self.schema,
+            schema=self.schema_for(row),
             draw=draw,
         )
 
@@ -138,8 +143,8 @@ class Stage(ABC):
             return dataset.map(self, batched=True)
         self._demand(dataset.column_names)
         with progress(self.name, len(dataset)) as advance:
-            failures = self._ask(_rows(dataset), advance)
-        return _beside(dataset, lambda batch: [self._read(row, failures) for row in rows_of(batch)], self.written)
+            failures = self._ask(iterate(dataset), advance)
+        return with_columns(dataset, lambda row: self._read(row, failures), self.written)
 
     @property
     def written(self) -> Features:
@@ -250,13 +255,13 @@ class Stage(ABC):
             )
         return reply
 
-    def object_in(self, text: str) -> dict[str, Any]:
-        """The reply's JSON object, checked against `schema`.
+    def object_in(self, row: Row, text: str) -> dict[str, Any]:
+        """The reply's JSON object, checked against the row's schema.
 
         Raises:
             ParseError: If there is none or it does not match.
         """
-        value = parsing.checked_value(text, self.schema or {})
+        value = parsing.checked_value(text, self.schema_for(row) or {})
         if not isinstance(value, dict):
             raise ParseError("wrong_schema", "expected a JSON object")
         return value
@@ -280,45 +285,3 @@ def _code(kind: type[Stage]) -> str:
         except (OSError, TypeError):  # no source at hand, as in an interactive session
             sources.append(repr(getattr(owner, "__qualname__", owner)))
     return hashlib.sha256("\0".join(sources).encode()).hexdigest()[:16]
-
-
-def _rows(dataset: Dataset) -> Iterator[Row]:
-    for batch in dataset.with_format(None).iter(batch_size=_READ_BATCH):
-        yield from rows_of(batch)
-
-
-def _beside(
-    dataset: Dataset, read: Callable[[Mapping[str, Sequence[Any]]], list[dict[str, Any]]], written: Features
-) -> Dataset:
-    """The data set with the written columns beside (or in place of) its own; only these are written to disk."""
-    names = list(dict.fromkeys([*dataset.column_names, *written]))
-    if len(dataset) == 0:
-        features = Features({**dataset.features, **written})
-        return Dataset.from_dict({name: [] for name in names}, features=features)
-    added = dataset.with_format(None).map(
-        lambda batch: columns_of(read(batch), written),
-        batched=True,
-        batch_size=_READ_BATCH,
-        features=written,
-        remove_columns=dataset.column_names,
-        load_from_cache_file=False,
-        cache_file_name=_scratch_file(dataset),
-        new_fingerprint=hashlib.sha256(f"{dataset._fingerprint}{names}".encode()).hexdigest()[:16],
-    )
-    kept = dataset.remove_columns([name for name in dataset.column_names if name in written])
-    both = concatenate_datasets([kept, added], axis=1) if kept.column_names else added
-    return both.select_columns(names)
-
-
-_folders: list[tempfile.TemporaryDirectory[str]] = []
-
-
-def _scratch_file(dataset: Dataset) -> str | None:
-    """A new file for the new columns of a data set that lives on disk, gone when the process ends."""
-    if not dataset.cache_files:
-        return None
-    if not _folders:
-        _folders.append(tempfile.TemporaryDirectory(prefix="tagevol-", ignore_cleanup_errors=True))
-        weakref.finalize(_folders[0], _folders[0].cleanup)
-    with tempfile.NamedTemporaryFile(dir=_folders[0].name, suffix=".arrow", delete=False) as file:
-        return file.name

@@ -1,0 +1,75 @@
+"""tagevol_hf: harder instructions by knowledge tags, small subsets by comparison, as `datasets` transforms.
+
+    >>> import tagevol_hf as te
+    >>> engine = te.open_engine("builtin")
+    >>> tagged = te.AspectTagger(engine).apply(te.prepare(dataset))
+
+Importing this package loads no torch, vllm, trl or scikit-learn; each name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0.dev0"
+
+_HOME = {
+    "TagEvolError": "errors",
+    "RecipeError": "errors",
+    "DataError": "errors",
+    "EngineError": "errors",
+    "MissingExtraError": "errors",
+    "load": "formats",
+    "prepare": "formats",
+    "split_rejected": "rows",
+    "open_engine": "engines.open",
+    "Request": "engines.base",
+    "Reply": "engines.base",
+    "Sampling": "engines.base",
+    "Message": "engines.base",
+    "Stage": "stage",
+    "Prompt": "prompts",
+    "AspectTagger": "tags.taggers",
+    "OpenTagger": "tags.taggers",
+    "TagPool": "tags.pool",
+    "TagNormalizer": "tags.normalize",
+    "draw_candidates": "evolve.tag_evol",
+    "TagEvol": "evolve.tag_evol",
+    "Responder": "evolve.respond",
+    "Comparer": "selection.compare",
+    "select": "selection.tacos",
+    "tacos": "selection.tacos",
+    "load_recipe": "recipe",
+    "curate": "pipeline",
+}
+
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604 - the names are those of the table above
+
+if TYPE_CHECKING:
+    from .engines.base import Message, Reply, Request, Sampling
+    from .engines.open import open_engine
+    from .errors import DataError, EngineError, MissingExtraError, RecipeError, TagEvolError
+    from .evolve.respond import Responder
+    from .evolve.tag_evol import TagEvol, draw_candidates
+    from .formats import load, prepare
+    from .pipeline import curate
+    from .prompts import Prompt
+    from .recipe import load_recipe
+    from .rows import split_rejected
+    from .selection.compare import Comparer
+    from .selection.tacos import select, tacos
+    from .stage import Stage
+    from .tags.normalize import TagNormalizer
+    from .tags.pool import TagPool
+    from .tags.taggers import AspectTagger, OpenTagger
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,56 @@
+"""From an engine's name, as a recipe gives it, to the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import EngineError
+from .base import Engine
+from .store import RequestStore, StoredEngine
+
+KINDS = (
+    "builtin (rules, no language model), vllm:MODEL[?option=value&…], "
+    "http(s)://HOST:PORT/v1[#MODEL] (several servers separated by commas)"
+)
+
+
+def open_engine(spec: str, *, store: str | Path | None = None) -> StoredEngine:
+    """An engine with its request store.
+
+    Nothing is loaded or connected before the first request that the store cannot answer.
+
+    Args:
+        spec: `builtin`, `vllm:MODEL?option=value` or `http://host:port/v1#model`.
+        store: SQLite file of the request store; None for a temporary one that goes with the process.
+
+    Raises:
+        EngineError: If the spec is not known, or the store cannot be used.
+    """
+    spec = spec.strip()
+    if spec != "builtin" and not spec.startswith(("vllm:", "http://", "https://")):
+        raise EngineError(f"engine {spec!r}: expected {KINDS}")
+    kept = RequestStore(store) if store is not None else RequestStore.temporary()
+    return StoredEngine(lambda: _make(spec), kept, opener=(_reopen, (spec, None if store is None else str(store))))
+
+
+def is_language_model(spec: str) -> bool:
+    """Whether a language model stands behind an engine's name."""
+    return spec.strip() != "builtin"
+
+
+def _reopen(spec: str, store: str | None) -> StoredEngine:
+    return open_engine(spec, store=store)
+
+
+def _make(spec: str) -> Engine:
+    if spec == "builtin":
+        from .builtin import BuiltinEngine
+
+        return BuiltinEngine()
+    if spec.startswith("vllm:"):
+        from .vllm import VLLMEngine
+
+        return VLLMEngine.from_spec(spec.removeprefix("vllm:"))
+    from .server import ServerEngine
+
+    return ServerEngine.from_spec(spec)

@@ -1,0 +1,1 @@
+"""Writing harder instructions, and answers to them."""

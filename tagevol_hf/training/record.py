@@ -1,0 +1,136 @@
+"""What a training leaves behind: the digest that tells two trainings apart, its checkpoints, `train.json`.
+
+In the output folder `started.json` holds the digest of the training whose checkpoints lie there, from its
+first moment; `train.json` is written last, when the model is saved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+# These change where files go or what is shown, not the weights.
+UNIMPORTANT = frozenset(
+    """
+    config curated env retrain output_dir resume_from_checkpoint model_name_or_path
+    report_to run_name project trackio_space_id disable_tqdm log_level log_level_replica log_on_each_node
+    logging_dir logging_steps logging_strategy logging_first_step logging_nan_inf_filter include_num_input_tokens_seen
+    save_steps save_strategy save_total_limit save_on_each_node save_only_model
+    push_to_hub hub_model_id hub_strategy hub_token hub_private_repo hub_always_push hub_revision
+    dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers dataloader_prefetch_factor
+    dataset_num_proc ddp_timeout ddp_backend skip_memory_metrics
+    """.split()
+)
+PACKAGES = ("tagevol_hf", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
+
+
+def training_digest(arguments: Mapping[str, Any], data: str, model: str) -> str:
+    """SHA-256 of what decides the result: arguments that matter (as text), data content and model.
+
+    Args:
+        arguments: Names and values as given by the user.
+        data: Digest of the texts.
+        model: Identity of the model, see `model_identity`.
+    """
+    kept = {name: str(value).lower() for name, value in arguments.items() if name not in UNIMPORTANT}
+    text = json.dumps([kept, data, model], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def model_identity(name_or_path: str) -> str:
+    """The name, and for a folder the sizes and times of its files, so that replaced weights show."""
+    folder = Path(name_or_path)
+    if not folder.is_dir():
+        return name_or_path
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".json"))
+    return json.dumps([[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files])
+
+
+def is_done(folder: Path, digest: str) -> bool:
+    """Whether this very training has ended in `folder` and its model is still there."""
+    has_model = any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
+    weights = any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))
+    return has_model and weights and read_json(folder / "train.json").get("digest") == digest
+
+
+def begin(folder: Path, digest: str, *, afresh: bool) -> str | None:
+    """Make the folder ready; what an earlier, different training left there is set aside, not deleted.
+
+    Args:
+        folder: Output folder of the training.
+        digest: Result of `training_digest`.
+        afresh: Set aside the checkpoints of the same training, too.
+
+    Returns:
+        The folder to which earlier checkpoints were moved, or None.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    started = read_json(folder / "started.json").get("digest")
+    moved = None
+    checkpoints = sorted(folder.glob("checkpoint-*"))
+    if checkpoints and (afresh or started != digest):
+        moved = _unused(folder / f"earlier-{str(started or 'unknown')[:8]}")
+        moved.mkdir()
+        for checkpoint in checkpoints:
+            checkpoint.rename(moved / checkpoint.name)
+    (folder / "train.json").unlink(missing_ok=True)
+    write_json(folder / "started.json", {"digest": digest})
+    return str(moved) if moved else None
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; transformers writes `trainer_state.json` last."""
+    numbered = [(int(match[1]), path) for path in folder.glob("checkpoint-*") if (match := re.search(r"-(\d+)$", path.name))]
+    for _, path in sorted(numbered, reverse=True):
+        if "global_step" in read_json(path / "trainer_state.json"):
+            return path
+    return None
+
+
+def loss_history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """Step, epoch and training loss (nats a learned token) of every log entry that has a loss."""
+    return [
+        {"step": entry["step"], "epoch": round(entry["epoch"], 4), "loss": entry["loss"]}
+        for entry in log
+        if "loss" in entry
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the libraries that decide a training."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty if there is no such file or it was cut off while being written."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a file that is either the old one or complete."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside.replace(path)
+
+
+def _unused(path: Path) -> Path:
+    number, free = 1, path
+    while free.exists():
+        number, free = number + 1, path.with_name(f"{path.name}-{number}")
+    return free
