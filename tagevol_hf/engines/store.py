@@ -204,6 +204,11 @@ class StoredEngine:
         """Identity of the engine inside."""
         return self.engine.identity
 
+    @property
+    def used(self) -> bool:
+        """Whether the engine inside was made, so that its identity is known at no cost."""
+        return self._engine is not None
+
     def __reduce__(self) -> tuple[Callable[..., StoredEngine], tuple[object, ...]]:
         if self._opener is not None:
             return self._opener

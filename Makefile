@@ -1,0 +1,52 @@
+# make demo   installs what it needs into .venv and runs recipes/quickstart
+# make test   installs the rest and runs the checks and all tests
+# Both may be called in any order and again; PYTHON=python3.12 picks another interpreter.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+
+# Without an NVIDIA GPU the CPU build of torch will do (a plain one brings several GB). Where a folder of local wheels
+# is configured for pip, it decides.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+ifeq ($(strip $(UV_FIND_LINKS)),)
+export UV_TORCH_BACKEND ?= $(if $(shell command -v nvidia-smi),auto,cpu)
+endif
+
+.PHONY: demo test fast check format clean
+
+demo: $(VENV)/.demo
+	$(BIN)/tagevol run recipes/quickstart
+
+test: $(VENV)/.test check
+	$(BIN)/python -m pytest $(ARGS)
+
+fast: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+
+$(BIN)/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/uv
+	@echo "installing into $(VENV) …"
+	$(UV) --editable '.[train]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.demo
+	@echo "installing the tests' needs into $(VENV) …"
+	$(UV) --editable '.[train,embed,eval]' --group test
+	touch $@

@@ -1,0 +1,139 @@
+#!/usr/bin/env python
+"""Measure a fine-tuned model, before and after, on rows that it was not trained on.
+
+    python scripts/evaluate.py --model runs/quickstart/sft-tiny --base runs/quickstart/sft-tiny/tiny-model \
+        --data runs/quickstart --out runs/quickstart/evaluation.json
+
+Prints the mean loss of a response token for the base and the trained model, and a few replies of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, disable_progress_bars
+
+from tagevol_hf.errors import DataError, RecipeError, TagEvolError
+from tagevol_hf.evals import held_out
+from tagevol_hf.training import curated, encode, formats, models, record
+
+
+def arguments(argv: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="trained model or LoRA adapter: a folder or a Hub id")
+    parser.add_argument("--base", help="the model before training; default: the one that train.json names")
+    parser.add_argument("--data", required=True, help="run folder whose not_chosen/ rows are held out")
+    parser.add_argument("--format", help="alpaca or messages; default: as trained, from train.json, else alpaca")
+    parser.add_argument("--limit", type=int, default=64, help="rows to score at most (default 64)")
+    parser.add_argument("--max_length", type=int, default=2048, help="rows with more tokens are left out (default 2048)")
+    parser.add_argument("--batch_size", type=int, default=8, help="rows at a time (default 8)")
+    parser.add_argument("--replies", type=int, default=3, help="instructions to show replies to (default 3)")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    return parser.parse_args(argv)
+
+
+def evaluate(options: argparse.Namespace) -> dict[str, Any]:
+    """Held-out rows, encoded as in training, scored by both models."""
+    trained = record.read_json(Path(options.model) / "train.json")
+    format_name = formats.check_format(options.format or trained.get("format", "alpaca"))
+    base = options.base or base_of(options.model, trained)
+    if options.limit < 1:
+        raise RecipeError(f"--limit: expected at least 1, got {options.limit}")
+    chosen = held_out.held_out_rows(
+        curated.read_part(options.data, "selected"), curated.read_part(options.data, "not_chosen"), options.limit
+    )
+    tokenizer = models.load_tokenizer(options.model, revision="main", trust_remote_code=False, eos_token=None)
+    encoded = encode.encode(chosen.rows, format_name, tokenizer)
+    fitting = [index for index, ids in enumerate(encoded["input_ids"]) if len(ids) <= options.max_length]
+    if not fitting:
+        raise DataError(f"all {len(encoded)} held-out rows have more than --max_length {options.max_length} tokens")
+    rows, encoded_rows = chosen.rows.select(fitting), encoded.select(fitting)
+
+    shown = range(min(options.replies, len(fitting)))
+    before, replies_before = measure(base, tokenizer, encoded_rows, shown, options) if base else (None, None)
+    after, replies_after = measure(options.model, tokenizer, encoded_rows, shown, options)
+    return {
+        "task": "held_out_loss",
+        "unit": "nats a response token",
+        "n": after.n,
+        "n_tokens": after.n_tokens,
+        "before": before.as_dict() if before else None,
+        "after": after.as_dict(),
+        "model": options.model,
+        "base": base,
+        "data": options.data,
+        "format": format_name,
+        "held_out": chosen.kind,
+        "held_out_means": held_out.KINDS[chosen.kind],
+        "available": chosen.available,
+        "too_long": len(encoded) - len(fitting),
+        "samples": [
+            {
+                "id": rows[index]["id"],
+                "instruction": rows[index]["instruction"][: held_out.REPLY_CHARACTERS],
+                "before": replies_before[index] if replies_before else None,
+                "after": replies_after[index],
+            }
+            for index in shown
+        ],
+        "versions": record.versions(),
+    }
+
+
+def measure(
+    path: str, tokenizer: Any, encoded: Dataset, shown: range, options: argparse.Namespace
+) -> tuple[held_out.Loss, list[str]]:
+    """Loss and replies of one model; only one model is in memory at a time."""
+    model = held_out.load_model(path)
+    size = model.get_input_embeddings().weight.shape[0]
+    if (largest := max(max(ids) for ids in encoded["input_ids"])) >= size:
+        raise DataError(f"{path}: knows {size} tokens, but the tokenizer of --model gives token {largest}; wrong --base?")
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    loss = held_out.response_loss(model, encoded, pad_id=pad, batch_size=options.batch_size, label=Path(path).name)
+    return loss, held_out.replies(model, tokenizer, [held_out.prompt_ids(encoded[index]) for index in shown])
+
+
+def base_of(model: str, trained: dict[str, Any]) -> str | None:
+    """What the model was trained from, as its train.json says."""
+    name = trained.get("model")
+    if name and name.startswith(models.TINY):
+        tiny = Path(model) / "tiny-model"
+        return str(tiny) if tiny.is_dir() else None
+    return name
+
+
+def show(result: dict[str, Any]) -> None:
+    """The result for a person."""
+    print(f"held-out loss on {result['n']} rows, {result['n_tokens']} response tokens ({result['held_out_means']}):")
+    for name in ("before", "after"):
+        if figures := result[name]:
+            print(f"  {name:<6}  {figures['loss']:.4f} nats a token   perplexity {figures['perplexity']:,.1f}")
+    for sample in result["samples"]:
+        print(f"\n{sample['instruction']!r}")
+        for name in ("before", "after"):
+            if sample[name] is not None:
+                print(f"  {name:<6}  {sample[name]!r}")
+
+
+def main(argv: list[str]) -> int:
+    """Exit status: 0 when measured, 2 with one line on standard error when something is wrong."""
+    disable_progress_bars()
+    options = arguments(argv)
+    try:
+        result = evaluate(options)
+    except TagEvolError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    show(result)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        record.write_json(options.out, result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

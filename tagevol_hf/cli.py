@@ -1,0 +1,280 @@
+"""The command `tagevol`: from instructions to a curated set, a fine-tuned model and a report."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from . import __version__
+from .errors import RecipeError, TagEvolError
+
+app = typer.Typer(
+    name="tagevol",
+    help="Better instruction data from the data you have: evolve it (Tag-Evol), select from it (TACOS), "
+    "train on it (TRL), and see what happened.\n\n"
+    "Start with: tagevol run recipes/quickstart",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console(soft_wrap=True, highlight=False)
+
+RecipePath = Annotated[Path, typer.Argument(help="A recipe's folder (with curate.yaml), or its YAML file.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a field: data.source=my.jsonl, select.n=1000, …"),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")]
+Folder = Annotated[Path | None, typer.Option("--out", help="The run folder.  [default: runs/NAME]")]
+Sft = Annotated[Path | None, typer.Option(help="The training recipe.  [default: the only sft-*.yaml there is]")]
+Where = Annotated[
+    str | None,
+    typer.Option("--accelerate", help="A file of accelerate_configs/, without .yaml.  [default: single_gpu or cpu]"),
+]
+
+
+@app.command()
+def run(
+    recipe: RecipePath,
+    settings: Settings = None,
+    limit: Limit = None,
+    folder: Folder = None,
+    sft: Sft = None,
+    accelerate: Where = None,
+) -> None:
+    """Curate, train, evaluate and report: the whole journey of a recipe.
+
+    The same command goes on after an interruption, and asks nothing again when all is done.
+    With --set or --limit the run gets a folder of its own, named after them.
+    """
+    path = _curate(recipe, settings, limit, folder)
+    chosen = _training_recipe(recipe, sft, needed=False)
+    model = None
+    if chosen is not None:
+        model = _train(path, chosen, accelerate, [])
+        _evaluate(path, model)
+    else:
+        out.print(f"no sft-*.yaml beside {recipe}: nothing is trained")
+    page = _report(path)
+    _summary(path, model, page)
+
+
+@app.command()
+def curate(recipe: RecipePath, settings: Settings = None, limit: Limit = None, folder: Folder = None) -> None:
+    """Make the curated set of a recipe, without training."""
+    path = _curate(recipe, settings, limit, folder)
+    _summary(path, None, _report(path))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def train(
+    context: typer.Context,
+    run_folder: Annotated[Path, typer.Argument(help="A finished run folder, as runs/quickstart.")],
+    sft: Annotated[Path, typer.Option(help="The training recipe, as recipes/quickstart/sft-tiny.yaml.")],
+    accelerate: Where = None,
+) -> None:
+    """Fine-tune on a run's curated set, by accelerate and TRL; further arguments go to TRL.
+
+    For instance: tagevol train runs/quickstart --sft recipes/quickstart/sft-tiny.yaml --num_train_epochs 1
+    """
+    model = _train(run_folder, sft, accelerate, context.args)
+    out.print(f"model: {model}")
+
+
+@app.command(name="eval")
+def evaluate(
+    run_folder: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    model: Annotated[Path, typer.Option(help="The trained model's folder.")],
+) -> None:
+    """Loss on held-out rows of a run, before and after training."""
+    _evaluate(run_folder, model)
+    out.print(f"result: {model / 'eval.json'}")
+
+
+@app.command()
+def report(run_folder: Annotated[Path, typer.Argument(help="A run folder, finished or not.")]) -> None:
+    """Write the report page of a run: one HTML file that needs nothing else."""
+    out.print(f"report: {_report(run_folder)}")
+
+
+@app.command()
+def plan(recipe: RecipePath, settings: Settings = None, limit: Limit = None) -> None:
+    """Count what a recipe will ask, step by step, before it asks anything."""
+    from .formats import load
+    from .plan import plan as plan_steps
+    from .recipe import load_recipe
+
+    loaded = load_recipe(recipe, settings or (), limit)
+    data = loaded.data
+    rows = len(load(data.source, config=data.config, split=data.split, revision=data.revision, limit=data.limit))
+    steps = plan_steps(loaded, rows)
+    table = _table("step", "rows, at most", "requests, at most", "if all are asked again", "engine")
+    for step in steps:
+        table.add_row(step.name, f"{step.rows:,}", f"{step.requests:,}", f"{step.worst:,}", step.engine or "-")
+    table.add_section()
+    table.add_row("total", "", f"{sum(s.requests for s in steps):,}", f"{sum(s.worst for s in steps):,}", "")
+    out.print(table)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
+        out.print(__version__)
+        raise typer.Exit
+
+
+def main() -> NoReturn:
+    """Entry point. Exit status: 0 done, 1 a bug, 2 a clear error in one line, 130 stopped by Ctrl-C."""
+    try:
+        app()
+    except TagEvolError as fault:
+        print(f"error: {fault}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except OSError as fault:
+        print(f"error: {fault}; nothing that was answered is lost: run the same command again", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _curate(path: Path, settings: list[str] | None, limit: int | None, folder: Path | None) -> Path:
+    from .engines.open import is_language_model
+    from .pipeline import curate as curate_recipe
+    from .recipe import load_recipe
+
+    recipe = load_recipe(path, settings or (), limit)
+    folder = folder or Path("runs") / (recipe.name + _suffix(settings or [], limit))
+    used = {spec for spec in recipe.engines.values() if not is_language_model(spec)}
+    out.print(f"{recipe.name}: {recipe.data.source} → {folder}")
+    if used:
+        out.print("The built-in engine answers by rule: no language model is used.")
+    result = curate_recipe(recipe, folder, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), _tell)
+    totals = result.record["totals"]
+    if totals["asked"]:
+        out.print(f"The engine was asked {totals['asked']:,} times; {totals['stored']:,} replies came from the store.")
+    else:
+        out.print(f"The engine was asked nothing: all {totals['stored']:,} replies were in the store.")
+    return folder
+
+
+def _suffix(settings: list[str], limit: int | None) -> str:
+    """A run with overrides gets a folder of its own, the same for the same overrides."""
+    parts = [f"-limit{limit}"] if limit is not None else []
+    if settings:
+        parts.append("-" + hashlib.sha256("\0".join(sorted(settings)).encode()).hexdigest()[:6])
+    return "".join(parts)
+
+
+def _tell(step: Any) -> None:
+    rejected = sum(step.rejected.values())
+    parts = [f"{step.rows_in:,} → {step.rows_out:,} rows"]
+    parts += [f"{rejected:,} rejected"] if rejected else []
+    parts += [f"{step.not_chosen:,} not chosen"] if step.not_chosen else []
+    parts += [f"{step.asked:,} asked"] if step.asked else []
+    parts += [f"{step.stored:,} from the store"] if step.stored else []
+    out.print(f"  {step.number:>2} {step.name:<15} {', '.join(parts)}, {step.seconds:.1f} s")
+
+
+def _training_recipe(recipe: Path, given: Path | None, needed: bool) -> Path | None:
+    if given is not None:
+        return given
+    folder = recipe if recipe.is_dir() else recipe.parent
+    found = sorted(folder.glob("sft-*.yaml"))
+    if len(found) > 1 or (needed and not found):
+        names = ", ".join(str(file) for file in found) or "none"
+        raise RecipeError(f"{folder}: name the training recipe by --sft; there are: {names}")
+    return found[0] if found else None
+
+
+def _train(run_folder: Path, sft: Path, accelerate: str | None, arguments: list[str]) -> Path:
+    """Train in a process of its own, as a user would; gives the model's folder."""
+    from .project import project_file
+
+    if not sft.is_file():
+        raise RecipeError(f"{sft}: no such training recipe")
+    model = run_folder / sft.stem
+    name = accelerate or ("single_gpu" if shutil.which("nvidia-smi") else "cpu")
+    launch = [sys.executable, "-m", "accelerate.commands.launch"]
+    launch += ["--config_file", str(project_file(f"accelerate_configs/{name}.yaml")), str(project_file("scripts/sft.py"))]
+    launch += ["--config", str(sft), "--curated", str(run_folder), "--output_dir", str(model), *arguments]
+    _call(launch, "training", "train")
+    return model
+
+
+def _evaluate(run_folder: Path, model: Path) -> None:
+    from .project import project_file
+
+    script = [sys.executable, str(project_file("scripts/evaluate.py"))]
+    _call([*script, "--model", str(model), "--data", str(run_folder), "--out", str(model / "eval.json")], "evaluation", "train")
+
+
+def _call(command: list[str], what: str, extra: str) -> None:
+    """Run a step in a child process; its messages go where ours go."""
+    import importlib.util
+
+    from .errors import MissingExtraError
+
+    for library in ("torch", "transformers", "trl", "accelerate"):
+        if importlib.util.find_spec(library) is None:
+            raise MissingExtraError(library, extra)
+    status = subprocess.run(command, check=False, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"}).returncode  # noqa: S603
+    if status == 2:
+        raise typer.Exit(2)  # the child has said what is wrong
+    if status:
+        raise TagEvolError(f"{what} ended with status {status}; its messages are above; the same command tries again")
+
+
+def _report(run_folder: Path) -> Path:
+    from .report import write_report
+
+    return write_report(run_folder)
+
+
+def _summary(run_folder: Path, model: Path | None, page: Path) -> None:
+    import json
+
+    from .run_folder import read_run
+
+    record = read_run(run_folder)
+    totals, steps = record["totals"], {step["name"]: step for step in record["steps"]}
+    table = _table("", "", header=False)
+    table.add_row("rows in", f"{totals['read']:,}")
+    if "tag_evol" in steps:
+        table.add_row("evolved", f"{steps['tag_evol']['rows_out']:,}")
+    for reason, count in totals["rejected"].items() or [("", 0)]:
+        table.add_row(f"rejected{': ' if reason else ''}{reason}", f"{count:,}")
+    table.add_row("selected", f"{totals['selected']:,}")
+    table.add_row("not chosen", f"{totals['not_chosen']:,}")
+    if model is not None and (model / "eval.json").exists():
+        result = json.loads((model / "eval.json").read_text(encoding="utf-8"))
+        table.add_row(
+            f"held-out loss (n = {result['n']}), nats a token",
+            f"{result['before']['loss']:.3f} → {result['after']['loss']:.3f}",
+        )
+    table.add_row("data", str(run_folder / "selected"))
+    if model is not None:
+        table.add_row("model", str(model))
+    table.add_row("report", str(page))
+    out.print(table)
+    if not all(engine["language_model"] for engine in record["engines"].values()):
+        out.print("Made by the built-in rule engine: no language model was used, so this shows the way, not the quality.")
+
+
+def _table(*columns: str, header: bool = True) -> Table:
+    table = Table(show_header=header, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place == 0 or not header else "right", overflow="fold")
+    return table

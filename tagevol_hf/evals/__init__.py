@@ -1,0 +1,1 @@
+"""Evaluations, one file each. Importing this package loads no torch."""

@@ -1,0 +1,23 @@
+"""Where the recipes, scripts and launch configurations of this project are: in a checkout, or inside the wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .errors import RecipeError
+
+
+def project_file(name: str) -> Path:
+    """Path of a file that comes with the project, as `scripts/sft.py`.
+
+    A file of the current folder goes first, so that a user's own copy counts.
+
+    Raises:
+        RecipeError: If it is nowhere.
+    """
+    package = Path(__file__).parent
+    places = (Path(name), package.parent / name, package / "_project" / name)
+    for place in places:
+        if place.exists():
+            return place
+    raise RecipeError(f"{name}: not found; looked in {', '.join(str(place) for place in places)}")

@@ -1,0 +1,122 @@
+"""The model to train and its tokenizer: found, made on the spot, and checked before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from ..errors import DataError, MissingExtraError, RecipeError
+from .record import read_json, write_json
+from .tiny import ARCHITECTURES, make_tiny_model
+
+TINY = "tiny:"
+WAIT_SECONDS = 600.0
+
+
+def resolve_model(name: str, output_dir: Path, rows: Dataset, data_digest: str) -> str:
+    """`name` itself, or the folder of the tiny model that `tiny:<architecture>` asks for.
+
+    The process with rank 0 makes the tiny model in `<output_dir>/tiny-model`; others wait for its files, which
+    needs no process group.
+
+    Raises:
+        RecipeError: If the architecture is not known, or no model appears in time.
+    """
+    if not name.startswith(TINY):
+        return name
+    architecture = name.removeprefix(TINY)
+    if architecture not in ARCHITECTURES:
+        raise RecipeError(f"model_name_or_path: {name!r} is not known; tiny models: tiny:{', tiny:'.join(ARCHITECTURES)}")
+    folder = output_dir / "tiny-model"
+    wanted = {"architecture": architecture, "data": data_digest}
+    if read_json(folder / "tiny.json") == wanted:
+        return str(folder)
+    if int(os.environ.get("RANK", "0")) == 0:
+        _make(folder, architecture, rows, wanted)
+    else:
+        _wait(folder, wanted)
+    return str(folder)
+
+
+def load_tokenizer(model: str, *, revision: str, trust_remote_code: bool, eos_token: str | None) -> Any:
+    """The model's tokenizer, with `eos_token` in place of its own where one is given.
+
+    Raises:
+        RecipeError: If there is no such model or tokenizer, or the token is not in its vocabulary.
+        MissingExtraError: If transformers is not installed.
+    """
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise MissingExtraError(error.name or "transformers", "train") from error
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RecipeError(
+            f"model_name_or_path: no tokenizer can be loaded from {model!r} ({reason}); give a model folder, a Hub id "
+            "or tiny:llama"
+        ) from error
+    if eos_token is not None:
+        if eos_token not in tokenizer.get_vocab():
+            raise RecipeError(f"eos_token: {eos_token!r} is not in the vocabulary of {model}; give one of its tokens")
+        tokenizer.eos_token = eos_token
+    return tokenizer
+
+
+def use_chat_template(tokenizer: Any, path: str | None) -> None:
+    """Give the tokenizer the chat template of a Jinja file; does nothing without a path.
+
+    Raises:
+        RecipeError: If the path is not a readable `.jinja` or `.j2` file.
+    """
+    if path is None:
+        return
+    file = Path(path)
+    if file.suffix not in (".jinja", ".j2") or not file.is_file():
+        raise RecipeError(f"chat_template_path: expected a .jinja file, got {path!r}")
+    tokenizer.chat_template = file.read_text("utf-8")
+
+
+def check_vocabulary(model: str, encoded: Dataset, *, revision: str, trust_remote_code: bool) -> None:
+    """Make sure that the model knows every token of the data: a wrong tokenizer shows here, not on a GPU.
+
+    Raises:
+        DataError: If a token id is beyond the model's vocabulary.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
+    size = getattr(config.get_text_config(), "vocab_size", None)
+    largest = max((max(ids) for ids in encoded["input_ids"]), default=0)
+    if size is not None and largest >= size:
+        raise DataError(
+            f"{model}: the model knows {size} tokens but its tokenizer gives token {largest}; they are not of one model"
+        )
+
+
+def _make(folder: Path, architecture: str, rows: Dataset, wanted: dict[str, str]) -> None:
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    make_tiny_model(beside, architecture, _texts(rows))
+    write_json(beside / "tiny.json", wanted)
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.replace(folder)
+
+
+def _wait(folder: Path, wanted: dict[str, str]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while read_json(folder / "tiny.json") != wanted:
+        if time.monotonic() > deadline:
+            raise RecipeError(f"{folder}: waited {WAIT_SECONDS:.0f} s for rank 0 to make the tiny model; see its output")
+        time.sleep(0.1)
+
+
+def _texts(rows: Dataset) -> Iterator[str]:
+    for name in ("instruction", "input", "response"):
+        yield from (text for text in rows[name] if text)
