@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, disable_progress_bars
+from huggingface_hub.utils import disable_progress_bars as disable_hub_progress_bars
 
 from tagevol_hf.errors import DataError, RecipeError, TagEvolError
 from tagevol_hf.evals import held_out
@@ -23,13 +24,16 @@ from tagevol_hf.training import curated, encode, formats, models, record
 
 def arguments(argv: list[str]) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--model", required=True, help="trained model or LoRA adapter: a folder or a Hub id")
     parser.add_argument("--base", help="the model before training; default: the one that train.json names")
     parser.add_argument("--data", required=True, help="run folder whose not_chosen/ rows are held out")
-    parser.add_argument("--format", help="alpaca or messages; default: as trained, from train.json, else alpaca")
+    parser.add_argument("--format", help="alpaca or messages; default: as trained, else alpaca")
     parser.add_argument("--limit", type=int, default=64, help="rows to score at most (default 64)")
-    parser.add_argument("--max_length", type=int, default=2048, help="rows with more tokens are left out (default 2048)")
+    parser.add_argument(
+        "--max_length", type=int, default=2048, help="longer rows are left out (default 2048 tokens)"
+    )
     parser.add_argument("--batch_size", type=int, default=8, help="rows at a time (default 8)")
     parser.add_argument("--replies", type=int, default=3, help="instructions to show replies to (default 3)")
     parser.add_argument("--out", type=Path, help="JSON file to write")
@@ -43,14 +47,13 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     base = options.base or base_of(options.model, trained)
     if options.limit < 1:
         raise RecipeError(f"--limit: expected at least 1, got {options.limit}")
-    chosen = held_out.held_out_rows(
-        curated.read_part(options.data, "selected"), curated.read_part(options.data, "not_chosen"), options.limit
-    )
+    selected, not_chosen = (curated.read_part(options.data, part) for part in ("selected", "not_chosen"))
+    chosen = held_out.held_out_rows(selected, not_chosen, options.limit)
     tokenizer = models.load_tokenizer(options.model, revision="main", trust_remote_code=False, eos_token=None)
     encoded = encode.encode(chosen.rows, format_name, tokenizer)
     fitting = [index for index, ids in enumerate(encoded["input_ids"]) if len(ids) <= options.max_length]
     if not fitting:
-        raise DataError(f"all {len(encoded)} held-out rows have more than --max_length {options.max_length} tokens")
+        raise DataError(f"all {len(encoded)} held-out rows exceed --max_length {options.max_length} tokens")
     rows, encoded_rows = chosen.rows.select(fitting), encoded.select(fitting)
 
     shown = range(min(options.replies, len(fitting)))
@@ -91,9 +94,12 @@ def measure(
     model = held_out.load_model(path)
     size = model.get_input_embeddings().weight.shape[0]
     if (largest := max(max(ids) for ids in encoded["input_ids"])) >= size:
-        raise DataError(f"{path}: knows {size} tokens, but the tokenizer of --model gives token {largest}; wrong --base?")
+        raise DataError(
+            f"{path}: knows {size} tokens, the tokenizer of --model gives {largest}; wrong --base?"
+        )
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    loss = held_out.response_loss(model, encoded, pad_id=pad, batch_size=options.batch_size, label=Path(path).name)
+    label = f"scoring {Path(path).name}"
+    loss = held_out.response_loss(model, encoded, pad_id=pad, batch_size=options.batch_size, label=label)
     return loss, held_out.replies(model, tokenizer, [held_out.prompt_ids(encoded[index]) for index in shown])
 
 
@@ -108,10 +114,12 @@ def base_of(model: str, trained: dict[str, Any]) -> str | None:
 
 def show(result: dict[str, Any]) -> None:
     """The result for a person."""
-    print(f"held-out loss on {result['n']} rows, {result['n_tokens']} response tokens ({result['held_out_means']}):")
+    print(f"held-out loss on {result['n']} rows with {result['n_tokens']} response tokens")
+    print(f"  ({result['held_out_means']})")
     for name in ("before", "after"):
         if figures := result[name]:
-            print(f"  {name:<6}  {figures['loss']:.4f} nats a token   perplexity {figures['perplexity']:,.1f}")
+            loss, perplexity = figures["loss"], figures["perplexity"]
+            print(f"  {name:<6}  {loss:.4f} nats a token   perplexity {perplexity:,.1f}")
     for sample in result["samples"]:
         print(f"\n{sample['instruction']!r}")
         for name in ("before", "after"):
@@ -122,6 +130,7 @@ def show(result: dict[str, Any]) -> None:
 def main(argv: list[str]) -> int:
     """Exit status: 0 when measured, 2 with one line on standard error when something is wrong."""
     disable_progress_bars()
+    disable_hub_progress_bars()  # transformers follows this one
     options = arguments(argv)
     try:
         result = evaluate(options)

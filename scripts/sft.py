@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset, disable_progress_bars
+from huggingface_hub.utils import disable_progress_bars as disable_hub_progress_bars
 
 from tagevol_hf.errors import MissingExtraError, RecipeError, TagEvolError
 from tagevol_hf.training import arguments, curated, encode, formats, lengths, models, record
@@ -55,7 +56,9 @@ def train(argv: list[str]) -> None:
     encoded = encode.encode(rows, own.format, tokenizer)
     models.check_vocabulary(model, encoded, **trust)
     encoded, encoding = lengths.fit_to_length(encoded, config.max_length, own.long_rows)
-    tell(encoding, unanswered, config, encoded[0], tokenizer)
+    if own.format == formats.MESSAGES and (special := encode.rows_with_special_text(rows, tokenizer)):
+        say(f"{special} rows hold text like {tokenizer.eos_token}, which is read as a special token")
+    tell(encoding, unanswered, config.max_length, encoded[0], tokenizer)
 
     # 4. Train, from the last checkpoint if there is one.
     with config.main_process_first(local=False):
@@ -70,29 +73,22 @@ def train(argv: list[str]) -> None:
     trainer.save_model(str(folder))
 
     # 5. The record comes last: where it is, the model is whole.
-    history = record.loss_history(trainer.state.log_history)
     if trainer.is_world_process_zero():
         result = {
             "digest": digest,
-            "curated": str(given["curated"]),
             "data_digest": data,
             "model": asked_model,
             "format": own.format,
             **encoding.as_dict(),
             "rows_without_response": unanswered,
-            "epochs": trainer.state.epoch,
-            "steps": trainer.state.global_step,
-            "processes": config.world_size,
-            "first_loss": history[0]["loss"] if history else None,
-            "last_loss": history[-1]["loss"] if history else None,
-            "loss_history": history,
+            **progress_of(trainer),
             "seconds": round(metrics["train_runtime"], 2),
             "resumed_from": str(resumed) if resumed else None,
             "versions": record.versions(),
-            "arguments": {name: str(value) for name, value in given.items() if "token" not in name or name == "eos_token"},
+            "arguments": {name: str(value) for name, value in given.items() if name != "hub_token"},
         }
         record.write_json(folder / "train.json", result)
-        if history:
+        if result["loss_history"]:
             say(f"training loss {result['first_loss']:.3f} -> {result['last_loss']:.3f} nats a learned token")
         say(f"model and train.json are in {folder}")
     if config.push_to_hub:
@@ -101,14 +97,17 @@ def train(argv: list[str]) -> None:
         trainer.end()
 
 
-def parse(argv: list[str], given: dict[str, Any]) -> tuple[arguments.CuratedArguments, SFTConfig, ModelConfig]:
+Parsed = tuple[arguments.CuratedArguments, "SFTConfig", "ModelConfig"]
+
+
+def parse(argv: list[str], given: dict[str, Any]) -> Parsed:
     """Let TRL parse and check everything; its configuration starts the process group, if there is one."""
     try:
         from trl import ModelConfig, SFTConfig, TrlParser
     except ImportError as error:
         raise MissingExtraError(error.name or "trl", "train") from error
     parser = TrlParser((arguments.CuratedArguments, SFTConfig, ModelConfig), exit_on_error=False)
-    arguments.check_names((name for name in given if name != "config"), (action.dest for action in parser._actions))
+    arguments.check_names(given, (action.dest for action in parser._actions))
     try:
         own, config, model_config = parser.parse_args_and_config(argv)
     except (ValueError, argparse.ArgumentError) as error:
@@ -122,15 +121,17 @@ def parse(argv: list[str], given: dict[str, Any]) -> tuple[arguments.CuratedArgu
     return own, config, model_config
 
 
-def tell(encoding: lengths.Encoding, unanswered: int, config: SFTConfig, row: dict[str, Any], tokenizer: Any) -> None:
+def tell(
+    encoding: lengths.Encoding, unanswered: int, max_length: int | None, row: Any, tokenizer: Any
+) -> None:
     """Say what is trained on, and show one row with what is learned between «»."""
     say(f"{encoding.rows} rows, {encoding.tokens} tokens, {encoding.learned_tokens} of them learned")
     if unanswered:
         say(f"{unanswered} rows have no response and are left out")
     if encoding.over_long:
         what = "left out" if encoding.dropped else "cut at their end"
-        limit = f"max_length: {config.max_length}"
-        say(f"{encoding.over_long} rows are longer than {limit} tokens (longest {encoding.longest}) and are {what}")
+        say(f"{encoding.over_long} rows have more than max_length: {max_length} tokens and are {what}")
+        say(f"  (the longest has {encoding.longest})")
     text = encode.marked_text(row["input_ids"], row["labels"], tokenizer)
     say(f"row {row['id']}, learned between «»:\n  " + text.replace("\n", "\n  "))
 
@@ -157,10 +158,24 @@ def make_trainer(
     )
 
 
+def progress_of(trainer: SFTTrainer) -> dict[str, Any]:
+    """How far the training went, over all its interruptions, and the course of its loss."""
+    history = record.loss_history(trainer.state.log_history)
+    return {
+        "epochs": trainer.state.epoch,
+        "steps": trainer.state.global_step,
+        "processes": trainer.args.world_size,
+        "first_loss": history[0]["loss"] if history else None,
+        "last_loss": history[-1]["loss"] if history else None,
+        "loss_history": history,
+    }
+
+
 def main(argv: list[str]) -> int:
     """Exit status: 0 when trained, 2 with one line on standard error when something is wrong."""
     if not sys.stderr.isatty():
         disable_progress_bars()
+        disable_hub_progress_bars()  # transformers follows this one
     if "--help" in argv or "-h" in argv:
         print(__doc__)
         return 0

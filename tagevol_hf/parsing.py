@@ -22,6 +22,7 @@ _TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])', re.DOTALL)
 _TYPOGRAPHIC_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "‟": '"'})
 _MAX_STARTS = 64
 _SPACE = re.compile(r"\s+")
+_OPENING = re.compile(r"[{\[]")
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -99,26 +100,27 @@ def _candidates(text: str) -> Iterator[str]:
 
 
 def _longest_value(text: str) -> Any:
-    whole = _decode(text, 0)
-    if whole is not None and not text[whole[1] :].strip():
-        return whole[0]
-    best: tuple[Any, int] | None = None
-    position, starts = 0, 0
-    while starts < _MAX_STARTS and (match := re.compile(r"[{\[]").search(text, position)):
-        starts += 1
-        found = _decode(text, match.start())
-        position = found[1] if found else match.end()
-        if found and (best is None or found[1] - match.start() > best[1]):
-            best = (found[0], found[1] - match.start())
-    return best[0] if best else None
-
-
-def _decode(text: str, start: int) -> tuple[Any, int] | None:
-    try:
-        value, end = _DECODER.raw_decode(text, start)
-    except (ValueError, RecursionError):
-        return None
-    return (value, end) if isinstance(value, dict | list) else None
+    best: Any = None
+    best_length, position = 0, 0
+    for _ in range(_MAX_STARTS):
+        match = _OPENING.search(text, position)
+        if match is None:
+            break
+        start = match.start()
+        try:
+            value, position = _DECODER.raw_decode(text, start)
+        except RecursionError:
+            break
+        except json.JSONDecodeError as fault:
+            if fault.pos >= len(text) or fault.msg.startswith("Unterminated"):
+                break  # cut off here; a part of it is not the answer
+            position = start + 1
+        except ValueError:
+            position = start + 1
+        else:
+            if position - start > best_length:
+                best, best_length = value, position - start
+    return best
 
 
 @functools.lru_cache(maxsize=256)

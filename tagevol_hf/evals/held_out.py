@@ -79,22 +79,24 @@ def held_out_rows(selected: Dataset, not_chosen: Dataset, limit: int) -> HeldOut
     chosen, kind = (unseen, "unseen_seeds") if unseen else (answered, "seen_seeds")
     if not chosen:
         raise DataError(
-            f"nothing is held out: of {len(not_chosen)} rows in not_chosen/ none has a response; select fewer rows "
-            "than the run has, or evaluate on another run"
+            f"nothing is held out: none of {len(not_chosen)} rows in not_chosen/ has a response; select "
+            "fewer rows than the run has, or evaluate on another run"
         )
     ids = not_chosen["id"]
     drawn = sorted(chosen, key=lambda index: hashlib.sha256(str(ids[index]).encode()).digest())[:limit]
     return HeldOut(not_chosen.select(drawn), kind, len(chosen))
 
 
-def response_loss(model: Any, encoded: Dataset, *, pad_id: int, batch_size: int = 8, label: str = "scoring") -> Loss:
+def response_loss(
+    model: Any, encoded: Dataset, *, pad_id: int, batch_size: int = 8, label: str = "scoring"
+) -> Loss:
     """Score the labelled tokens of encoded rows.
 
     Args:
         model: A causal language model of transformers.
         encoded: Columns `input_ids` and `labels`; -100 in `labels` is not scored.
         pad_id: Token that fills up a batch; any will do, as it is masked.
-        batch_size: Rows at a time; rows of like length go together. It does not change the result beyond rounding.
+        batch_size: Rows at a time; it changes the result by rounding only.
         label: Words beside the progress bar.
 
     Raises:
@@ -115,10 +117,14 @@ def response_loss(model: Any, encoded: Dataset, *, pad_id: int, batch_size: int 
     return Loss(mean, math.exp(mean) if mean < 700 else math.inf, len(rows), count)
 
 
-def replies(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], *, new_tokens: int = 64) -> list[str]:
+def replies(
+    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], *, new_tokens: int = 64
+) -> list[str]:
     """Greedy replies to tokenized prompts, one by one, cut to 200 characters; for a person to look at."""
     import torch
 
+    end = tokenizer.eos_token_id
+    pad = end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     texts = []
     for ids in prompts:
         prompt = torch.tensor([list(ids)], device=model.device)
@@ -128,8 +134,8 @@ def replies(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], *, new
                 attention_mask=torch.ones_like(prompt),
                 do_sample=False,
                 max_new_tokens=new_tokens,
-                pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=pad,
+                eos_token_id=end,
             )
         text = tokenizer.decode(output[0, prompt.shape[1] :], skip_special_tokens=True)
         texts.append(text.strip()[:REPLY_CHARACTERS])
@@ -164,7 +170,9 @@ def load_model(path: str) -> Any:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16 if gpu else torch.float32)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{path}: no causal model can be loaded ({reason}); give a model folder or a Hub id") from error
+        raise DataError(
+            f"{path}: no causal model there ({reason}); give a model folder or a Hub id"
+        ) from error
     return model.to("cuda" if gpu else "cpu").eval()
 
 
@@ -175,7 +183,7 @@ def _seeds(rows: Dataset) -> list[str]:
     return [seed or row_id for seed, row_id in zip(seeds, ids, strict=True)]
 
 
-def _batch_loss(model: Any, batch: Sequence[tuple[Sequence[int], Sequence[int]]], pad_id: int) -> tuple[float, int]:
+def _batch_loss(model: Any, batch: Sequence[tuple[list[int], list[int]]], pad_id: int) -> tuple[float, int]:
     """Summed negative log-likelihood in nats, and the number of scored tokens."""
     import torch
 

@@ -1,4 +1,4 @@
-"""What a training is called with: our own arguments beside TRL's, and both as plain text before TRL is loaded.
+"""What a training is called with: our own arguments beside TRL's, both as plain text first.
 
 `scripts/sft.py` must know a few values (the data, the model, the output folder) before TRL parses anything:
 TRL's configuration already starts the process group, and a training that is done should say so at once.
@@ -32,7 +32,7 @@ class CuratedArguments:
 
     curated: str = field(metadata={"help": "Run folder (runs/<name>), saved data set or Hub id to train on."})
     format: str = field(default="alpaca", metadata={"help": "How a row is written: alpaca or messages."})
-    long_rows: str = field(default="truncate", metadata={"help": "Rows longer than max_length: truncate or drop."})
+    long_rows: str = field(default="truncate", metadata={"help": "Rows beyond max_length: truncate or drop."})
     retrain: bool = field(default=False, metadata={"help": "Train again although the same training is done."})
 
 
@@ -62,7 +62,7 @@ def check_names(given: Iterable[str], known: Iterable[str]) -> None:
     """
     names = sorted(set(known))
     for name in given:
-        if name not in names and name != "env":
+        if name not in names and name not in ("config", "env"):
             near = get_close_matches(name, names, n=1)
             hint = f'; did you mean "{near[0]}"?' if near else "; see scripts/sft.py --help"
             raise RecipeError(f"{name} is not a training argument{hint}")
@@ -94,9 +94,12 @@ def _config_file(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
-        raise RecipeError(f"{path}: cannot be read ({error.strerror}); give --config recipes/<...>/sft-<model>.yaml") from error
+        hint = "give --config recipes/<...>/sft-<model>.yaml"
+        raise RecipeError(f"{path}: cannot be read ({error.strerror}); {hint}") from error
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
-        raise RecipeError(f"{path}: expected a mapping of argument names to values, got {type(values).__name__}")
+        raise RecipeError(
+            f"{path}: expected a mapping of argument names to values, got {type(values).__name__}"
+        )
     return {str(name): value for name, value in values.items()}

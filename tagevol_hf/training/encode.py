@@ -38,8 +38,8 @@ def encode(dataset: Dataset, format_name: str, tokenizer: Any) -> Dataset:
     check_format(format_name)
     if tokenizer.eos_token_id is None:
         raise RecipeError(
-            f"{tokenizer.name_or_path}: the tokenizer has no end-of-sequence token, so the model would never learn "
-            "to stop; name one of its tokens with eos_token: <token>"
+            f"{tokenizer.name_or_path}: the tokenizer has no end-of-sequence token, so the model would never "
+            "learn to stop; name one of its tokens with eos_token: <token>"
         )
     template = training_chat_template(tokenizer) if format_name == MESSAGES else None
 
@@ -84,7 +84,7 @@ def encode_pairs(prompts: Sequence[str], completions: Sequence[str], tokenizer: 
 
 
 def training_chat_template(tokenizer: Any) -> str:
-    """The tokenizer's chat template with `{% generation %}` around what an assistant says, its end token included.
+    """The tokenizer's chat template with `{% generation %}` around an assistant's words and their end token.
 
     Where the tokenizer's own has no such marks, TRL's version of that template is taken if there is one.
 
@@ -106,15 +106,22 @@ def training_chat_template(tokenizer: Any) -> str:
             template = trl_templates.get_training_chat_template(tokenizer)
         except ValueError as error:
             raise RecipeError(
-                f"{where}: the chat template does not mark the assistant's words with {{% generation %}}; {remedy}"
+                f"{where}: the chat template does not mark the replies with {{% generation %}}; {remedy}"
             ) from error
     if not trl_templates.is_chat_template_stop_token_trained(tokenizer, chat_template=template):
-        raise RecipeError(f"{where}: the chat template leaves the end of the assistant's turn unmarked; {remedy}")
+        raise RecipeError(f"{where}: the chat template leaves the end of a reply unmarked; {remedy}")
     return str(template or tokenizer.chat_template)
 
 
+def rows_with_special_text(dataset: Dataset, tokenizer: Any) -> int:
+    """Rows whose text holds a special token's name; behind a chat template nothing tells the two apart."""
+    names = set(tokenizer.all_special_tokens)
+    texts = (" ".join(turn["content"] for turn in messages_of(row)) for row in dataset)
+    return sum(any(name in text for name in names) for text in texts)
+
+
 def marked_text(ids: Sequence[int], labels: Sequence[int], tokenizer: Any, *, width: int = 700) -> str:
-    """One row decoded, with «» around each stretch that is learned; its middle is cut out beyond `width` characters."""
+    """One row decoded, «» around what is learned; the middle is cut out beyond `width` characters."""
     parts: list[str] = []
     start = 0
     for end in range(1, len(ids) + 1):

@@ -50,12 +50,14 @@ def prompt_text(row: Row, template: str = "alpaca") -> str:
     """
     extra = row.get("input") or ""
     return _template(template).render(
-        instruction=row["instruction"] or "", input=extra if extra.strip() else "", history=row.get("history") or []
+        instruction=row["instruction"] or "",
+        input=extra if extra.strip() else "",
+        history=row.get("history") or [],
     )
 
 
 def messages_of(row: Row) -> list[dict[str, str]]:
-    """The conversation of a row: its history, the user turn (instruction, blank line, input), the response."""
+    """The conversation of a row: history, user turn (instruction, blank line, input), response."""
     extra = row.get("input") or ""
     user = f"{row['instruction']}\n\n{extra}" if extra.strip() else row["instruction"]
     turns = [{"role": turn["role"], "content": turn["content"] or ""} for turn in row.get("history") or []]
@@ -87,7 +89,7 @@ def to_messages(dataset: Dataset) -> Dataset:
 
 
 def _mapped(dataset: Dataset, convert: Any, features: Features) -> Dataset:
-    """A map that reads and leaves no cache, so that a changed template always shows and a run folder stays clean."""
+    """A map without a cache: a changed template always shows, and a run folder stays clean."""
     return dataset.map(
         convert,
         remove_columns=dataset.column_names,

@@ -39,7 +39,7 @@ class Encoding:
 
 
 def fit_to_length(encoded: Dataset, max_length: int | None, long_rows: str) -> tuple[Dataset, Encoding]:
-    """Cut or drop what is longer than `max_length` tokens, and make sure that every row left teaches something.
+    """Cut or drop what is longer than `max_length` tokens; every row left must teach something.
 
     Args:
         encoded: Result of `encode`.
@@ -73,10 +73,10 @@ def _cut(row: dict[str, Any], limit: int) -> dict[str, Any]:
 
 def _check_labels(kept: Dataset, learned: list[int], limit: int) -> None:
     if not learned:
-        raise DataError(f"no row is left to train on: all have more than max_length: {limit} tokens; raise it")
+        raise DataError(f"no row is left to train on: all exceed max_length: {limit} tokens; raise it")
     empty = [index for index, count in enumerate(learned) if count == 0]
     if empty:
         raise DataError(
-            f"row {kept[empty[0]]['id']!r}: no token of its response is within max_length: {limit} tokens, so it would "
-            f"teach nothing ({len(empty)} such rows); raise max_length, or leave long rows out with long_rows: drop"
+            f"row {kept[empty[0]]['id']!r}: no token of its response is within max_length: {limit} tokens, "
+            f"so it would teach nothing ({len(empty)} such rows); raise max_length, or set long_rows: drop"
         )

@@ -1,4 +1,4 @@
-"""The model to train and its tokenizer: found, made on the spot, and checked before anything heavy is loaded."""
+"""The model to train and its tokenizer: found or made on the spot, and checked early."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ WAIT_SECONDS = 600.0
 def resolve_model(name: str, output_dir: Path, rows: Dataset, data_digest: str) -> str:
     """`name` itself, or the folder of the tiny model that `tiny:<architecture>` asks for.
 
-    The process with rank 0 makes the tiny model in `<output_dir>/tiny-model`; others wait for its files, which
-    needs no process group.
+    The process with rank 0 makes the tiny model in `<output_dir>/tiny-model`; others wait for its files,
+    which needs no process group.
 
     Raises:
         RecipeError: If the architecture is not known, or no model appears in time.
@@ -32,7 +32,8 @@ def resolve_model(name: str, output_dir: Path, rows: Dataset, data_digest: str) 
         return name
     architecture = name.removeprefix(TINY)
     if architecture not in ARCHITECTURES:
-        raise RecipeError(f"model_name_or_path: {name!r} is not known; tiny models: tiny:{', tiny:'.join(ARCHITECTURES)}")
+        known = ", ".join(TINY + each for each in ARCHITECTURES)
+        raise RecipeError(f"model_name_or_path: {name!r} is not known; the tiny models are {known}")
     folder = output_dir / "tiny-model"
     wanted = {"architecture": architecture, "data": data_digest}
     if read_json(folder / "tiny.json") == wanted:
@@ -56,16 +57,18 @@ def load_tokenizer(model: str, *, revision: str, trust_remote_code: bool, eos_to
     except ImportError as error:
         raise MissingExtraError(error.name or "transformers", "train") from error
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(
+            model, revision=revision, trust_remote_code=trust_remote_code
+        )
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise RecipeError(
-            f"model_name_or_path: no tokenizer can be loaded from {model!r} ({reason}); give a model folder, a Hub id "
-            "or tiny:llama"
+            f"model_name_or_path: no tokenizer can be loaded from {model!r} ({reason}); give a model folder, "
+            "a Hub id or tiny:llama"
         ) from error
     if eos_token is not None:
         if eos_token not in tokenizer.get_vocab():
-            raise RecipeError(f"eos_token: {eos_token!r} is not in the vocabulary of {model}; give one of its tokens")
+            raise RecipeError(f"eos_token: {eos_token!r} is no token of {model}; give one of its vocabulary")
         tokenizer.eos_token = eos_token
     return tokenizer
 
@@ -97,7 +100,7 @@ def check_vocabulary(model: str, encoded: Dataset, *, revision: str, trust_remot
     largest = max((max(ids) for ids in encoded["input_ids"]), default=0)
     if size is not None and largest >= size:
         raise DataError(
-            f"{model}: the model knows {size} tokens but its tokenizer gives token {largest}; they are not of one model"
+            f"{model}: the model knows {size} tokens, its tokenizer gives token {largest}; they do not match"
         )
 
 
@@ -113,7 +116,7 @@ def _wait(folder: Path, wanted: dict[str, str]) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while read_json(folder / "tiny.json") != wanted:
         if time.monotonic() > deadline:
-            raise RecipeError(f"{folder}: waited {WAIT_SECONDS:.0f} s for rank 0 to make the tiny model; see its output")
+            raise RecipeError(f"{folder}: rank 0 made no tiny model in {WAIT_SECONDS:.0f} s; see its output")
         time.sleep(0.1)
 
 

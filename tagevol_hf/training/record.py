@@ -17,16 +17,18 @@ from typing import Any
 
 # These change where files go or what is shown, not the weights.
 UNIMPORTANT = frozenset(
-    """
-    config curated env retrain output_dir resume_from_checkpoint model_name_or_path
-    report_to run_name project trackio_space_id disable_tqdm log_level log_level_replica log_on_each_node
-    logging_dir logging_steps logging_strategy logging_first_step logging_nan_inf_filter include_num_input_tokens_seen
-    save_steps save_strategy save_total_limit save_on_each_node save_only_model
-    push_to_hub hub_model_id hub_strategy hub_token hub_private_repo hub_always_push hub_revision
-    dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers dataloader_prefetch_factor
-    dataset_num_proc ddp_timeout ddp_backend skip_memory_metrics
-    """.split()
-)
+    {
+        "config", "curated", "env", "retrain", "output_dir", "resume_from_checkpoint",
+        "model_name_or_path", "report_to", "run_name", "project", "trackio_space_id", "disable_tqdm",
+        "log_level", "log_level_replica", "log_on_each_node", "logging_dir", "logging_steps",
+        "logging_strategy", "logging_first_step", "logging_nan_inf_filter",
+        "include_num_input_tokens_seen", "save_steps", "save_strategy", "save_total_limit",
+        "save_on_each_node", "save_only_model", "push_to_hub", "hub_model_id", "hub_strategy",
+        "hub_token", "hub_private_repo", "hub_always_push", "hub_revision", "dataloader_num_workers",
+        "dataloader_pin_memory", "dataloader_persistent_workers", "dataloader_prefetch_factor",
+        "dataset_num_proc", "ddp_timeout", "ddp_backend", "skip_memory_metrics",
+    }
+)  # fmt: skip
 PACKAGES = ("tagevol_hf", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
 
 
@@ -86,8 +88,8 @@ def begin(folder: Path, digest: str, *, afresh: bool) -> str | None:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end; transformers writes `trainer_state.json` last."""
-    numbered = [(int(match[1]), path) for path in folder.glob("checkpoint-*") if (match := re.search(r"-(\d+)$", path.name))]
-    for _, path in sorted(numbered, reverse=True):
+    numbered = [path for path in folder.glob("checkpoint-*") if re.search(r"-\d+$", path.name)]
+    for path in sorted(numbered, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
         if "global_step" in read_json(path / "trainer_state.json"):
             return path
     return None
@@ -104,13 +106,8 @@ def loss_history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
 
 def versions() -> dict[str, str]:
     """Installed versions of the libraries that decide a training."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {name: _version(name) for name in PACKAGES}
+    return {name: text for name, text in found.items() if text}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -127,6 +124,13 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     beside.replace(path)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _unused(path: Path) -> Path:

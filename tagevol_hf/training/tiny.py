@@ -72,7 +72,7 @@ def make_tiny_model(
 def _check(architecture: str, vocab_size: int, hidden_size: int) -> None:
     if architecture not in ARCHITECTURES:
         raise RecipeError(
-            f"tiny model: architecture {architecture!r} is not known; choose one of {', '.join(ARCHITECTURES)}"
+            f"tiny model: architecture {architecture!r} is not known; one of {', '.join(ARCHITECTURES)}"
         )
     if vocab_size < FEWEST_TOKENS:
         raise RecipeError(f"tiny model: vocab_size must be at least {FEWEST_TOKENS}, got {vocab_size}")

@@ -1,0 +1,171 @@
+"""Numbers, times and texts in the form in which people read them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import SequenceMatcher
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+SPACE = "\u00a0"  # does not break at the end of a line
+
+
+def count(value: Any) -> str:
+    """1234 → "1,234"; what is no number becomes "–"."""
+    number = as_number(value)
+    return "–" if number is None else f"{round(number):,}"
+
+
+def decimal(value: Any) -> str:
+    """A number with about three significant digits: 3.14159 → "3.14", 1234.5 → "1,234", 2e-05 → "2e-05"."""
+    number = as_number(value)
+    if number is None:
+        return "–"
+    size = abs(number)
+    if size >= 100 or number == round(number):
+        return f"{number:,.0f}".replace("-", "−")
+    return (f"{number:.3g}" if size < 0.01 or size >= 10 else f"{number:.2f}").replace("-", "−")
+
+
+def percent(part: Any, whole: Any = 1) -> str:
+    """A share of a whole: (41, 100) → "41 %", (1, 250) → "0.4 %"."""
+    share, base = as_number(part), as_number(whole)
+    if share is None or not base:
+        return "–"
+    value = 100 * share / base
+    digits = 1 if 0 < abs(value) < 9.95 and value != round(value) else 0
+    return f"{value:.{digits}f}{SPACE}%".replace("-", "−")
+
+
+def duration(value: Any) -> str:
+    """Seconds: 3.21 → "3.2 s", 125 → "2 min 5 s", 11520 → "3 h 12 min"."""
+    seconds = as_number(value)
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f}{SPACE}s"
+    if round(seconds) < 60:
+        return f"{seconds:.0f}{SPACE}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{SPACE}min {rest}{SPACE}s"
+    return f"{minutes // 60:,}{SPACE}h {minutes % 60}{SPACE}min"
+
+
+def moment(value: Any) -> str:
+    """An ISO date and time: "2025-05-03T14:05:09+00:00" → "3 May 2025, 14:05 UTC"; other text unchanged."""
+    try:
+        when = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        return str(value)
+    zone = when.strftime(" %Z") if when.tzinfo else ""
+    return f"{when.day} {when.strftime('%B %Y, %H:%M')}{zone}"
+
+
+def plural(value: Any, noun: str) -> str:
+    """(1, "row") → "1 row", (1234, "row") → "1,234 rows"."""
+    return f"{count(value)} {noun}" if as_number(value) == 1 else f"{count(value)} {noun}s"
+
+
+def as_number(value: Any) -> float | None:
+    """A finite number, or None for everything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        return None
+    return value
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A text for the page: what shows at once, what can be unfolded, how many characters are left out."""
+
+    head: str
+    rest: str = ""
+    left_out: int = 0
+
+
+def cut(text: Any, head: int = 360, most: int = 4000) -> Cut:
+    """Cut a text of the data; control characters, which no page can show, become U+FFFD.
+
+    Args:
+        text: Any value; None is the empty text.
+        head: Characters that show at once, about.
+        most: Characters that are on the page at all, about.
+    """
+    full = "" if text is None else str(text)
+    shown = _CONTROL.sub("\ufffd", full[: most + 100])
+    if len(shown) <= head + 60:  # not worth a click
+        return Cut(shown)
+    first = _border(shown, head)
+    last = _border(shown, most)
+    return Cut(shown[:first], shown[first:last], len(full) - last)
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def _border(text: str, near: int) -> int:
+    """The place at or before `near` where a word ends; else one that splits no visible character."""
+    if near >= len(text):
+        return len(text)
+    space = max(text.rfind(" ", near - 40, near), text.rfind("\n", near - 40, near))
+    if space > 0:
+        return space
+    while near < len(text) and (_joins(text[near]) or text[near - 1] == "\u200d"):
+        near += 1
+    return near
+
+
+def _joins(character: str) -> bool:
+    modifier = "\U0001f3fb" <= character <= "\U0001f3ff"
+    return modifier or character == "\u200d" or unicodedata.category(character).startswith("M")
+
+
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\s\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+\s*|\s+")
+_LONGEST_DIFF = 1600
+
+
+def changes(before: str, after: str) -> list[tuple[str, bool]]:
+    """The text `after` in pieces, each with whether it is new against `before`.
+
+    A text too long to be compared in an instant comes back as one piece that is not marked.
+    """
+    if max(len(before), len(after)) > _LONGEST_DIFF:
+        return [(after, False)]
+    old, new = _WORD.findall(before), _WORD.findall(after)
+    matcher = SequenceMatcher(None, [w.strip() for w in old], [w.strip() for w in new], autojunk=False)
+    pieces: list[tuple[str, bool]] = []
+    blocks = matcher.get_matching_blocks()
+    end = 0
+    for block in blocks:
+        lonely = block.size == 1 and 0 < block.b < len(new) - 1  # one common word between new ones is chance
+        if lonely:
+            continue
+        pieces += [("".join(new[end : block.b]), True), ("".join(new[block.b : block.b + block.size]), False)]
+        end = block.b + block.size
+    return [piece for piece in pieces if piece[0]]
+
+
+_SECRETS = (
+    (re.compile(r"(?<=://)[^/@\s]+@"), "…@"),
+    (re.compile(r"\b(hf_|sk-)[\w-]{12,}"), r"\1…"),
+    (
+        re.compile(r"(?i)\b((?:[a-z]+[_-])?(?:api[_-]?key|secret|password)|(?:(?:access|auth|hf)[_-])?token)\b([\"']?\s*[=:]\s*)[^\s&\"']+"),
+        r"\1\2…",
+    ),
+    (re.compile(r"(?i)\b(bearer\s+)\S+"), r"\1…"),
+)
+
+
+def without_secrets(text: Any) -> str:
+    """The text without the user's home folder, passwords in addresses, and values that look like keys."""
+    shown = "" if text is None else str(text)
+    home = str(Path.home())
+    if len(home) > 1:
+        shown = re.sub(re.escape(home) + r"(?=$|[/\\\s:\"'])", "~", shown)
+    for pattern, replacement in _SECRETS:
+        shown = pattern.sub(replacement, shown)
+    return shown
