@@ -214,6 +214,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), limit: int | No
         body["data"]["source"] = str(file.parent / source)
     for override in overrides:
         _override(body, override)
+    _local_prompts(body, file.parent)
     if limit is not None:
         _set(body, ["data", "limit"], limit, f"--limit {limit}")
     return recipe_from(body, str(file))
@@ -246,6 +247,15 @@ def _yaml(file: Path) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise RecipeError(f"{file}: expected keys and values (name, data, engines, steps), got {type(body).__name__}")
     return body
+
+
+def _local_prompts(body: dict[str, Any], folder: Path) -> None:
+    """A step's own prompt file counts from the recipe's folder."""
+    for entry in body.get("steps") or []:
+        for options in entry.values() if isinstance(entry, dict) else ():
+            prompt = options.get("prompt") if isinstance(options, dict) else None
+            if isinstance(prompt, str) and prompt.endswith(".txt") and (folder / prompt).is_file():
+                options["prompt"] = str(folder / prompt)
 
 
 def _steps(values: Mapping[str, Any], where: str) -> list[Any]:

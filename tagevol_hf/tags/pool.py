@@ -29,6 +29,9 @@ class TagPool:
 
     aspects: Mapping[str, Mapping[str, int]]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "aspects", dict(sorted(self.aspects.items())))
+
     @classmethod
     def from_rows(cls, rows: Iterable[Row]) -> TagPool:
         """Pool of rows that have the column `aspects`; rejected rows do not count."""
@@ -37,7 +40,7 @@ class TagPool:
             for part in row["aspects"] or ():
                 for tag in part["tags"]:
                     counts.setdefault(tag, Counter())[part["aspect"]] += 1
-        return cls({tag: dict(sorted(counts[tag].items())) for tag in sorted(counts)})
+        return cls({tag: dict(sorted(aspects.items())) for tag, aspects in counts.items()})
 
     @classmethod
     def from_dataset(cls, dataset: Dataset) -> TagPool:
@@ -102,10 +105,9 @@ class TagPool:
             body: Any = json.loads(path.read_text(encoding="utf-8"))
             if body["format"] != _FORMAT:
                 raise DataError(f"{path}: tag pool of format {body['format']}, expected {_FORMAT}")
-            pairs = sorted((entry["tag"], dict(entry["aspects"])) for entry in body["tags"])
+            return cls({entry["tag"]: dict(entry["aspects"]) for entry in body["tags"]})
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise DataError(f"{path}: not a tag pool ({fault!r})") from None
-        return cls(dict(pairs))
 
 
 def _place(tags: list[str], tag: str) -> int | None:

@@ -1,0 +1,140 @@
+"""Imports only go down, the package is light, and its names are there."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tagevol_hf
+
+PACKAGE = Path(tagevol_hf.__file__).parent
+
+# Lower layers first; modules of one line may import each other only inside the same folder or file.
+LAYERS = (
+    ("errors", "rows", "parsing", "prompts", "progress", "project", "formats"),
+    ("engines",),
+    ("stage",),
+    ("tags",),
+    ("evolve", "selection", "measure", "training", "evals"),
+    ("recipe", "plan"),
+    ("run_folder", "pipeline", "distributed", "report", "hub"),
+    ("cli",),
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+SIDEWAYS = LAYERS[4]  # these do not know each other
+
+# Each heavy library is imported only in the folder or file that owns it.
+OWNERS = {
+    "torch": {"training", "evals", "engines/vllm"},
+    "vllm": {"engines/vllm"},
+    "trl": {"training"},
+    "transformers": {"training", "evals", "engines/vllm"},
+    "peft": {"training", "evals"},
+    "sklearn": {"tags/embed", "tags/normalize", "selection/cluster"},
+    "sentence_transformers": {"tags/embed"},
+    "aiohttp": {"engines"},
+    "typer": {"cli"},
+    "jinja2": {"report"},
+    "snowballstemmer": {"tags/normalize"},
+}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield path.relative_to(PACKAGE).with_suffix("").as_posix().removesuffix("/__init__")
+
+
+def source(module):
+    path = PACKAGE / f"{module}.py"
+    return ast.parse((path if path.exists() else PACKAGE / module / "__init__.py").read_text(encoding="utf-8"))
+
+
+def imported(module):
+    """(own modules, other packages) that a module imports, wherever in the file."""
+    is_package = (PACKAGE / module / "__init__.py").exists() if module != "__init__" else True
+    parts = [] if module == "__init__" else module.split("/")
+    own, others = set(), set()
+    for node in ast.walk(source(module)):
+        if isinstance(node, ast.Import):
+            others.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            others.add(node.module.split(".")[0])
+        elif isinstance(node, ast.ImportFrom):
+            base = parts[: len(parts) - node.level + is_package]
+            path = base + (node.module.split(".") if node.module else [])
+            own.update([path[0]] if path else [alias.name for alias in node.names])
+    return own, others
+
+
+@pytest.mark.parametrize("module", [module for module in modules() if module != "__init__"])
+def test_imports_only_go_down(module):
+    name = module.split("/")[0]
+    for other in imported(module)[0] - {name, "__version__"}:
+        assert LEVEL[other] <= LEVEL[name], f"{module} imports {other}, which stands above it"
+        assert not (name in SIDEWAYS and other in SIDEWAYS), f"{module} imports {other}, which stands beside it"
+
+
+@pytest.mark.parametrize("module", list(modules()))
+def test_heavy_libraries_stay_in_the_files_that_own_them(module):
+    for library, owners in OWNERS.items():
+        if library in imported(module)[1]:
+            assert any(module == owner or module.startswith((f"{owner}/", f"{owner}_")) for owner in owners), (
+                f"{module} imports {library}, which belongs to {sorted(owners)}"
+            )
+
+
+def test_no_module_imports_itself_in_a_circle():
+    graph = {}
+    for module in modules():
+        graph.setdefault(module.split("/")[0], set()).update(imported(module)[0] - {module.split("/")[0]})
+    graph.pop("__init__")
+
+    def visit(name, path):
+        assert name not in path, f"import circle: {' → '.join([*path, name])}"
+        for other in graph.get(name, ()):
+            visit(other, (*path, name))
+
+    for name in graph:
+        visit(name, ())
+
+
+LIGHT = """
+import sys, time
+start = time.perf_counter()
+import tagevol_hf
+assert tagevol_hf.__version__
+heavy = {"torch", "vllm", "trl", "sklearn", "transformers", "datasets", "pandas", "pyarrow"} & set(sys.modules)
+print(sorted(heavy), time.perf_counter() - start)
+"""
+
+
+def test_importing_the_package_is_light():
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    names, seconds = done.stdout.rsplit(" ", 1)
+    assert names == "[]"
+    assert float(seconds) < 0.5
+
+
+USE = """
+import sys
+import tagevol_hf as te
+from datasets import Dataset
+te.AspectTagger(te.open_engine("builtin")).apply(te.prepare(Dataset.from_list([{"instruction": "x"}])))
+print(sorted({"torch", "vllm", "trl", "sklearn"} & set(sys.modules)))
+"""
+
+
+def test_tagging_loads_no_heavy_library():
+    done = subprocess.run([sys.executable, "-c", USE], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]", done.stdout
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in tagevol_hf.__all__:
+        value = getattr(tagevol_hf, name)
+        assert name.startswith("__") or value.__doc__, f"{name} has no docstring"
+    assert set(tagevol_hf.__all__) == set(dir(tagevol_hf))
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        tagevol_hf.nothing  # noqa: B018
