@@ -44,7 +44,7 @@ _HOME = {
     "curate": "pipeline",
 }
 
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604 - the names are those of the table above
+__all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
     from .engines.base import Message, Reply, Request, Sampling

@@ -28,7 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console(soft_wrap=True, highlight=False)
+out = Console(soft_wrap=True, highlight=False, markup=False)
+errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 RecipePath = Annotated[Path, typer.Argument(help="A recipe's folder (with curate.yaml), or its YAML file.")]
 Settings = Annotated[
@@ -139,13 +140,13 @@ def main() -> NoReturn:
     try:
         app()
     except TagEvolError as fault:
-        print(f"error: {fault}", file=sys.stderr)  # noqa: T201
+        errors.print(f"error: {fault}")
         sys.exit(2)
     except OSError as fault:
-        print(f"error: {fault}; nothing that was answered is lost: run the same command again", file=sys.stderr)  # noqa: T201
+        errors.print(f"error: {fault}; nothing that was answered is lost: run the same command again")
         sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        errors.print("stopped; the same command goes on from here")
         sys.exit(130)
     sys.exit(0)
 
@@ -208,7 +209,11 @@ def _train(run_folder: Path, sft: Path, accelerate: str | None, arguments: list[
     model = run_folder / sft.stem
     name = accelerate or ("single_gpu" if shutil.which("nvidia-smi") else "cpu")
     launch = [sys.executable, "-m", "accelerate.commands.launch"]
-    launch += ["--config_file", str(project_file(f"accelerate_configs/{name}.yaml")), str(project_file("scripts/sft.py"))]
+    launch += [
+        "--config_file",
+        str(project_file(f"accelerate_configs/{name}.yaml")),
+        str(project_file("scripts/sft.py")),
+    ]
     launch += ["--config", str(sft), "--curated", str(run_folder), "--output_dir", str(model), *arguments]
     _call(launch, "training", "train")
     return model
@@ -218,7 +223,11 @@ def _evaluate(run_folder: Path, model: Path) -> None:
     from .project import project_file
 
     script = [sys.executable, str(project_file("scripts/evaluate.py"))]
-    _call([*script, "--model", str(model), "--data", str(run_folder), "--out", str(model / "eval.json")], "evaluation", "train")
+    _call(
+        [*script, "--model", str(model), "--data", str(run_folder), "--out", str(model / "eval.json")],
+        "evaluation",
+        "train",
+    )
 
 
 def _call(command: list[str], what: str, extra: str) -> None:
@@ -230,7 +239,7 @@ def _call(command: list[str], what: str, extra: str) -> None:
     for library in ("torch", "transformers", "trl", "accelerate"):
         if importlib.util.find_spec(library) is None:
             raise MissingExtraError(library, extra)
-    status = subprocess.run(command, check=False, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"}).returncode  # noqa: S603
+    status = subprocess.run(command, check=False, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"}).returncode
     if status == 2:
         raise typer.Exit(2)  # the child has said what is wrong
     if status:
@@ -270,7 +279,9 @@ def _summary(run_folder: Path, model: Path | None, page: Path) -> None:
     table.add_row("report", str(page))
     out.print(table)
     if not all(engine["language_model"] for engine in record["engines"].values()):
-        out.print("Made by the built-in rule engine: no language model was used, so this shows the way, not the quality.")
+        out.print(
+            "Made by the built-in rule engine: no language model was used, so this shows the way, not the quality."
+        )
 
 
 def _table(*columns: str, header: bool = True) -> Table:

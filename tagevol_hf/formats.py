@@ -33,7 +33,14 @@ WRITTEN = (
 
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "bot": "assistant",
           "model": "assistant", "chatgpt": "assistant", "system": "system"}  # fmt: skip
-_LOADERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
+_LOADERS = {
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".arrow": "arrow",
+}
 
 Turn = dict[str, str]
 
@@ -90,8 +97,14 @@ def prepare(dataset: Any, columns: Mapping[str, str] | None = None, max_chars: i
         return dataset
     read = _reader(names, columns or {})
     used = set(_used(names, columns or {}))
-    extra = {name: f"source_{name}" if name in (*ROW_FEATURES, *WRITTEN) else name for name in names if name not in used}
-    features = Features({**ROW_FEATURES, **{extra[name]: dataset.features[name] for name in extra}}) if dataset.features else None
+    extra = {
+        name: f"source_{name}" if name in (*ROW_FEATURES, *WRITTEN) else name for name in names if name not in used
+    }
+    features = (
+        Features({**ROW_FEATURES, **{extra[name]: dataset.features[name] for name in extra}})
+        if dataset.features
+        else None
+    )
     convert = _Converter(read, extra, max_chars, features, unique=isinstance(dataset, Dataset))
     if isinstance(dataset, IterableDataset):
         return dataset.map(convert, batched=True, remove_columns=names, features=features)
@@ -123,7 +136,9 @@ class _Converter:
         self._seen: dict[str, int] = {}
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        rows = [{**self._row(source), **{new: source[old] for old, new in self._extra.items()}} for source in rows_of(batch)]
+        rows = [
+            {**self._row(source), **{new: source[old] for old, new in self._extra.items()}} for source in rows_of(batch)
+        ]
         return dict(columns_of(rows, self._features))
 
     def _row(self, source: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,9 +176,9 @@ def _read(source: str, config: str | None, split: str, revision: str | None) -> 
     files = [source] if path.is_file() else sorted(glob.glob(source, recursive=True)) if glob.has_magic(source) else []
     if files:
         return load_dataset(_loader(files[0]), data_files=files, split="train")
-    if glob.has_magic(source) or path.suffix in _LOADERS or source.startswith((".", "/", "~")):
-        if not path.is_dir():
-            raise FileNotFoundError("no such file")
+    local = glob.has_magic(source) or path.suffix in _LOADERS or source.startswith((".", "/", "~"))
+    if local and not path.is_dir():
+        raise FileNotFoundError("no such file")
     return load_dataset(source, config, split=split, revision=revision)
 
 
@@ -208,7 +223,12 @@ def _places(names: Sequence[str], columns: Mapping[str, str]) -> dict[str, str]:
     """Field → column, for the first format that the columns (or their mapping) give."""
     mapped = dict(columns)
     if not set(mapped) & {"instruction", "prompt", "messages"}:
-        guess = {"instruction": "instruction", "prompt": "prompt", "messages": "messages", "conversations": "messages"}
+        guess = {
+            "instruction": "instruction",
+            "prompt": "prompt",
+            "messages": "messages",
+            "conversations": "messages",
+        }
         found = next((name for name in guess if name in names), None)
         if found is None:
             return {}
@@ -219,7 +239,9 @@ def _places(names: Sequence[str], columns: Mapping[str, str]) -> dict[str, str]:
     for field, name in (*partners[lead], ("id", "id")):
         if field not in mapped and name in names and name not in mapped.values():
             mapped[field] = name
-    return {field: name for field, name in mapped.items() if field in (lead, "id", *(part[0] for part in partners[lead]))}
+    return {
+        field: name for field, name in mapped.items() if field in (lead, "id", *(part[0] for part in partners[lead]))
+    }
 
 
 def _used(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:

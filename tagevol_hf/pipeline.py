@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +52,10 @@ class Run:
 
 
 def curate(
-    recipe: Recipe, folder: str | Path | None = None, command: str = "", tell: Callable[[StepRecord], None] | None = None
+    recipe: Recipe,
+    folder: str | Path | None = None,
+    command: str = "",
+    tell: Callable[[StepRecord], None] | None = None,
 ) -> Run:
     """Run a recipe. A second run of the same recipe in the same folder asks the engine nothing again.
 
@@ -166,9 +168,7 @@ class _Journey:
         from .selection.compare import Comparer, add_scores, fold_scores, pairs, reliability
 
         with self.run.step("compare", "map", len(self.rows)) as record:
-            planned = pairs(
-                self.rows, comparisons=options.comparisons, orders=options.orders, seed=self.recipe.seed
-            )
+            planned = pairs(self.rows, comparisons=options.comparisons, orders=options.orders, seed=self.recipe.seed)
             comparer = self.stage(Comparer, "compare", options, record)
             compared, lost = split_rejected(comparer.apply(planned))
             self.run.save(compared, "comparisons")
@@ -205,9 +205,7 @@ class _Journey:
             stage = self.stage(kind, name, options, record, **parameters)
             self.rows = self.run.keep(record, stage.apply(rows))
 
-    def stage(
-        self, kind: type[AStage], name: str, options: ModelStep, record: StepRecord, **parameters: Any
-    ) -> AStage:
+    def stage(self, kind: type[AStage], name: str, options: ModelStep, record: StepRecord, **parameters: Any) -> AStage:
         """A stage with the recipe's engine, seed and options."""
         given = {key: getattr(options, key) for key in ModelStep.model_fields if getattr(options, key) is not None}
         stage = kind(self.run.engine(name), seed=self.recipe.seed, **parameters, **given)

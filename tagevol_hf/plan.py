@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .recipe import MODEL_STEPS, Recipe
+from .recipe import MODEL_STEPS, CompareStep, Recipe
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,9 @@ def plan(recipe: Recipe, rows: int) -> list[StepPlan]:
     return steps
 
 
-def _comparisons(rows: int, options: object) -> int:
+def _comparisons(rows: int, options: CompareStep) -> int:
     """Pair-rows: each row in `comparisons` pairs, one more pair where a cluster's rows do not come out even."""
-    comparisons, orders = getattr(options, "comparisons"), getattr(options, "orders")  # noqa: B009
-    return -(-rows * comparisons // 2) * (2 if orders == "both" else 1)
+    return -(-rows * options.comparisons // 2) * (2 if options.orders == "both" else 1)
 
 
 def _attempts(name: str) -> int:

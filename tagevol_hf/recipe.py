@@ -229,7 +229,9 @@ def recipe_from(body: Mapping[str, Any], where: str = "recipe") -> Recipe:
     values = dict(body)
     values["steps"] = [_step(entry, f"{where}: steps[{place}]") for place, entry in enumerate(_steps(values, where))]
     recipe: Recipe = _valid(Recipe, values, where)
-    if "default" not in recipe.engines and not all(name in recipe.engines for name, _ in recipe.steps if name in MODEL_STEPS):
+    if "default" not in recipe.engines and not all(
+        name in recipe.engines for name, _ in recipe.steps if name in MODEL_STEPS
+    ):
         raise RecipeError(f"{where}: engines needs the key default, as {{default: builtin}}")
     for name in recipe.engines:
         _known(name, ("default", *MODEL_STEPS), f"{where}: engines", "a step that asks a model")

@@ -113,9 +113,7 @@ class Column(list[Any]):
 
 def columns_of(rows: Sequence[Mapping[str, Any]], features: Features) -> dict[str, Column]:
     """Turn row-wise values into typed columns, for the return value of a batched `map`."""
-    return {
-        name: Column([row.get(name) for row in rows], features.arrow_schema.field(name).type) for name in features
-    }
+    return {name: Column([row.get(name) for row in rows], features.arrow_schema.field(name).type) for name in features}
 
 
 def rows_of(batch: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:

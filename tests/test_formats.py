@@ -21,14 +21,24 @@ def one(row, **options):
 def test_alpaca_columns():
     done = prepare(Dataset.from_list(ALPACA))
     assert done.features == ROW_FEATURES
-    assert [done[0][name] for name in ("instruction", "input", "response", "history")] == ["Add the numbers.", "1 and 2", "3", []]
+    assert [done[0][name] for name in ("instruction", "input", "response", "history")] == [
+        "Add the numbers.",
+        "1 and 2",
+        "3",
+        [],
+    ]
     assert done["rejection"][:] == [None, None]
 
 
 def test_prompt_and_completion_as_text_and_as_messages():
     row = one({"prompt": "Hi?", "completion": "Hello."})
     assert (row["instruction"], row["response"]) == ("Hi?", "Hello.")
-    row = one({"prompt": [{"role": "user", "content": "Hi?"}], "completion": [{"role": "assistant", "content": "Hello."}]})
+    row = one(
+        {
+            "prompt": [{"role": "user", "content": "Hi?"}],
+            "completion": [{"role": "assistant", "content": "Hello."}],
+        }
+    )
     assert (row["instruction"], row["response"], row["history"]) == ("Hi?", "Hello.", [])
 
 

@@ -19,12 +19,24 @@ from tagevol_hf.recipe import recipe_from
 ROOT = Path(__file__).parent.parent
 
 TEXTS = ["Describe", "Compare", "Explain", "Plan", "Calculate", "Translate"]
-THINGS = ["a river delta", "the tides", "prime numbers", "a train timetable", "a rye bread", "an old map", "a tax form"]
+THINGS = [
+    "a river delta",
+    "the tides",
+    "prime numbers",
+    "a train timetable",
+    "a rye bread",
+    "an old map",
+    "a tax form",
+]
 
 
 def seeds(count=24):
     return [
-        {"instruction": f"{TEXTS[n % 6]} {THINGS[n % 7]} for a class of {n + 5} pupils.", "input": "", "output": f"Answer {n}."}
+        {
+            "instruction": f"{TEXTS[n % 6]} {THINGS[n % 7]} for a class of {n + 5} pupils.",
+            "input": "",
+            "output": f"Answer {n}.",
+        }
         for n in range(count)
     ]
 
@@ -48,7 +60,15 @@ STEPS = [
 
 
 def recipe(source, steps=STEPS, **changes):
-    return recipe_from({"name": "t", "data": {"source": str(source)}, "engines": {"default": "builtin"}, "steps": steps, **changes})
+    return recipe_from(
+        {
+            "name": "t",
+            "data": {"source": str(source)},
+            "engines": {"default": "builtin"},
+            "steps": steps,
+            **changes,
+        }
+    )
 
 
 def result(run):
@@ -69,7 +89,9 @@ def test_every_row_is_accounted_for(whole):
     totals = whole.record["totals"]
     assert whole.record["status"] == "complete"
     assert (totals["read"], totals["added"], totals["selected"]) == (24, 24, 16)
-    assert totals["read"] + totals["added"] == totals["selected"] + totals["not_chosen"] + sum(totals["rejected"].values())
+    assert totals["read"] + totals["added"] == totals["selected"] + totals["not_chosen"] + sum(
+        totals["rejected"].values()
+    )
     assert (len(whole.selected), len(whole.not_chosen)) == (16, totals["not_chosen"])
     for step in whole.record["steps"]:
         assert step["rows_in"] + step["added"] == step["rows_out"] + step["not_chosen"] + sum(step["rejected"].values())
@@ -146,17 +168,30 @@ def test_an_edited_recipe_asks_only_what_changed(whole, source, tmp_path):
     first = curate(recipe(source), folder).record["totals"]["asked"]
     steps = json.loads(json.dumps(STEPS).replace('"respond": {}', '"respond": {"max_tokens": 500}'))
     again = {step["name"]: step for step in curate(recipe(source, steps), folder).record["steps"]}
-    assert (again["aspect_tags"]["asked"], again["tag_evol"]["asked"], again["respond"]["asked"]) == (0, 0, 48)
+    assert (again["aspect_tags"]["asked"], again["tag_evol"]["asked"], again["respond"]["asked"]) == (
+        0,
+        0,
+        48,
+    )
     assert first > 48
 
 
 def test_bad_rows_are_rejected_with_reasons_and_kept(tmp_path):
-    rows = [*seeds(6), {"instruction": "", "output": "x"}, {"instruction": None, "output": "y"}, {"instruction": "z" * 100_000}]
+    rows = [
+        *seeds(6),
+        {"instruction": "", "output": "x"},
+        {"instruction": None, "output": "y"},
+        {"instruction": "z" * 100_000},
+    ]
     rows = [{"id": f"r{min(place, 7)}", **row} for place, row in enumerate(rows)]
     run = curate(recipe(write_seeds(tmp_path / "s.jsonl", rows), STEPS[:4]), tmp_path / "r")
     assert run.record["totals"]["rejected"] == {"duplicate_id": 1, "empty_instruction": 2}
     assert len(run.rejected) == 3
-    assert {row["id"]: row["rejection"]["stage"] for row in run.rejected} == {"r6": "load", "r7": "load", "r7#2": "load"}
+    assert {row["id"]: row["rejection"]["stage"] for row in run.rejected} == {
+        "r6": "load",
+        "r7": "load",
+        "r7#2": "load",
+    }
     assert len(run.rejected[2]["instruction"]) == 100_000
 
 

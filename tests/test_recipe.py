@@ -41,14 +41,29 @@ def test_every_recipe_of_the_project_is_valid(file):
         (with_(dat={}), r'recipe.dat is not a field; did you mean "data"\?'),
         (with_(data={"source": "x", "colums": {}}), r'data.colums is not a field; did you mean "columns"\?'),
         (with_(engines={}), "engines needs the key default"),
-        (with_(engines={"default": "builtin", "responds": "x"}), r'engines: responds .*did you mean "respond"\?'),
+        (
+            with_(engines={"default": "builtin", "responds": "x"}),
+            r'engines: responds .*did you mean "respond"\?',
+        ),
         (with_(steps=[{"tag_pool": {}}]), r"steps\[0\].tag_pool needs the step aspect_tags before it"),
         (with_(steps=[{"respond": {}}, {"respond": {}}]), r"steps\[1\]: respond stands there twice"),
         (with_(steps={}), r"steps: expected a list"),
-        (with_(steps=[{"respond": {"attempts": 0}}]), r"respond.attempts: .*greater than or equal to 1, got 0"),
-        (with_(steps=[{"respond": {"temperature": "hot"}}]), r"respond.temperature: .*valid number.*got 'hot'"),
-        (with_(steps=[*BASE["steps"][:2], {"tag_evol": {"budgets": [1, 1]}}]), r"expected different numbers, got \[1, 1\]"),
-        (with_(steps=[*BASE["steps"][:2], {"tag_evol": {"budgets": [16]}}]), r"tag_evol.budgets.0: .*15, got 16"),
+        (
+            with_(steps=[{"respond": {"attempts": 0}}]),
+            r"respond.attempts: .*greater than or equal to 1, got 0",
+        ),
+        (
+            with_(steps=[{"respond": {"temperature": "hot"}}]),
+            r"respond.temperature: .*valid number.*got 'hot'",
+        ),
+        (
+            with_(steps=[*BASE["steps"][:2], {"tag_evol": {"budgets": [1, 1]}}]),
+            r"expected different numbers, got \[1, 1\]",
+        ),
+        (
+            with_(steps=[*BASE["steps"][:2], {"tag_evol": {"budgets": [16]}}]),
+            r"tag_evol.budgets.0: .*15, got 16",
+        ),
         (with_(name="../up"), "name: "),
         ({key: BASE[key] for key in ("name", "engines", "steps")}, "data: Field required"),
     ],
@@ -59,23 +74,25 @@ def test_what_is_wrong_is_named_with_its_place(body, message):
 
 
 def test_files_that_are_no_recipe(tmp_path):
-    with pytest.raises(RecipeError, match="no such recipe; give a YAML file or a folder"):
+    with pytest.raises(RecipeError, match=r"no such recipe; give a YAML file or a folder"):
         load_recipe(tmp_path)
     with pytest.raises(RecipeError, match=r"curate.yaml: not valid YAML \(.*line 2") as fault:
         load_recipe(write(tmp_path, "name: [x\nsteps: {"))
     assert "\n" not in str(fault.value)
-    with pytest.raises(RecipeError, match="expected keys and values .*got list"):
+    with pytest.raises(RecipeError, match=r"expected keys and values .*got list"):
         load_recipe(write(tmp_path, "- a"))
 
 
 def test_a_tag_that_runs_code_is_refused(tmp_path):
-    with pytest.raises(RecipeError, match="not valid YAML"):
+    with pytest.raises(RecipeError, match=r"not valid YAML"):
         load_recipe(write(tmp_path, "name: !!python/object/apply:os.system ['true']"))
 
 
 def test_overrides_and_limit(tmp_path):
     recipe = load_recipe(
-        write(tmp_path, BASE), ["tag_evol.budgets=[2, 4]", "engines.respond=http://h/v1#m", "seed=7", "data.columns.instruction=q"], 5
+        write(tmp_path, BASE),
+        ["tag_evol.budgets=[2, 4]", "engines.respond=http://h/v1#m", "seed=7", "data.columns.instruction=q"],
+        5,
     )
     assert recipe.option("tag_evol").budgets == [2, 4]
     assert (recipe.engine("respond"), recipe.engine("aspect_tags")) == ("http://h/v1#m", "builtin")

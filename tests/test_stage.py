@@ -160,7 +160,7 @@ def test_equal_rows_keep_their_own_place():
 def test_missing_columns_are_named_with_those_that_are_there():
     with pytest.raises(DataError, match=r"shout needs the column instruction; the data set has: id, text; .*prepare"):
         Shout(ScriptedEngine(loud)).apply(Dataset.from_dict({"id": ["1"], "text": ["x"]}))
-    with pytest.raises(DataError, match="needs the columns id, instruction"):
+    with pytest.raises(DataError, match=r"needs the columns id, instruction"):
         Dataset.from_dict({"text": ["x"]}).map(Shout(ScriptedEngine(loud)), batched=True)
 
 
@@ -172,7 +172,7 @@ def test_an_empty_data_set_gets_the_columns():
 
 
 def test_attempts_must_be_positive():
-    with pytest.raises(ValueError, match="shout.attempts: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"shout.attempts: expected at least 1, got 0"):
         Shout(ScriptedEngine(loud), attempts=0)
 
 
@@ -217,9 +217,16 @@ def test_a_changed_class_body_changes_the_fingerprint(tmp_path, monkeypatch):
     for value in ("row['instruction']", "row['input']"):
         (tmp_path / "mine.py").write_text(body.format(value=value))
         code = FINGERPRINT.replace("AspectTagger(", "Mine(").replace(
-            "from tagevol_hf.tags.taggers import AspectTagger", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from mine import Mine"
+            "from tagevol_hf.tags.taggers import AspectTagger",
+            f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from mine import Mine",
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parent.parent,
+        )
         prints.append(done.stdout)
     assert prints[0] != prints[1]
 
@@ -242,12 +249,14 @@ def test_text_from_data_is_never_read_as_a_template():
 def test_prompts_from_files(tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("Tag it, {{max_aspects}} and {{max_tags}}.\n=== row ===\n{{instruction}}\n")
-    stage = AspectTagger(ScriptedEngine(lambda request: json.dumps({"aspects": [{"aspect": "A", "tags": ["t"]}]})), prompt=path)
+    stage = AspectTagger(
+        ScriptedEngine(lambda request: json.dumps({"aspects": [{"aspect": "A", "tags": ["t"]}]})), prompt=path
+    )
     assert stage.apply(rows("x"))[0]["tags"] == ["t"]
     path.write_text("no mark")
-    with pytest.raises(RecipeError, match="expected a line '=== row ==='"):
+    with pytest.raises(RecipeError, match=r"expected a line '=== row ==='"):
         AspectTagger(ScriptedEngine(loud), prompt=path)
-    with pytest.raises(RecipeError, match="no such file; give a path to a .txt file or one of: aspect_tags"):
+    with pytest.raises(RecipeError, match=r"no such file; give a path to a .txt file or one of: aspect_tags"):
         AspectTagger(ScriptedEngine(loud), prompt="nope")
     path.write_text("{{nonsense}}\n=== row ===\n{{instruction}}\n")
     with pytest.raises(RecipeError, match=r"prompt mine: \{\{nonsense\}\} has no value here"):

@@ -103,7 +103,10 @@ class Engine(Protocol):
             a parallelism or a memory share.
     """
 
-    identity: str
+    @property
+    def identity(self) -> str:
+        """See above."""
+        ...
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Reply]]:
         """Answer all requests.

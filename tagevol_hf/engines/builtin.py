@@ -19,14 +19,16 @@ from .base import Reply, Request, failed
 CONTEXT = 32_768  # tokens, of about four characters
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-_STOP = frozenset(
-    "a about above after again all also am an and any are as at be because been before being between both but by can "
-    "could did do does doing down each few for from further had has have having he her here his how i if in into is it "
-    "its just let me more most my no nor not now of off on once only or other our out over own please same she should "
-    "so some such than that the their them then there these they this those through to too under until up us use using "
-    "very was we were what when where which while who whom why will with would you your yours give make write create "
-    "describe explain list tell following given one two three four five ten include including least must without".split()
-)
+_STOP_WORDS = """
+a about above after again all also am an and any are as at be because been before being between both but by
+can could did do does doing down each few for from further had has have having he her here his how i if in
+into is it its just let me more most my no nor not now of off on once only or other our out over own please
+same she should so some such than that the their them then there these they this those through to too under
+until up us use using very was we were what when where which while who whom why will with would you your yours
+give make write create describe explain list tell following given one two three four five ten include
+including least must without
+"""  # function words, and verbs that every instruction has
+_STOP = frozenset(_STOP_WORDS.split())
 _KINDS = {
     "write compose draft story poem essay letter email e-mail slogan": "creative writing",
     "summarize summarise summary shorten condense": "summarization",

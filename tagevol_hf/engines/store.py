@@ -182,10 +182,10 @@ class StoredEngine:
     ) -> None:
         self._make: Callable[[], Engine] | None = None
         self._engine: Engine | None = None
-        if hasattr(engine, "stream"):
-            self._engine = engine
-        else:
+        if callable(engine):
             self._make = engine
+        else:
+            self._engine = engine
         self.store = store
         self.usage = Usage()
         self._opener = opener

@@ -76,9 +76,7 @@ def draw_candidates(
     return Dataset.from_dict(columns, features=FAN_FEATURES)
 
 
-def _evolving(
-    row: Row, budget: int, pool: TagPool, names: list[str], candidates: int, seed: int
-) -> dict[str, Any]:
+def _evolving(row: Row, budget: int, pool: TagPool, names: list[str], candidates: int, seed: int) -> dict[str, Any]:
     own = row["tags"] or []
     drawn = pool.draw(candidates, own, Random(seed_for(seed, row["id"], STEP, budget)), names)
     mark = row["rejection"]
@@ -125,7 +123,14 @@ class TagEvol(Stage):
     max_chars: int = 4000
 
     name: ClassVar[str] = STEP
-    needs: ClassVar[tuple[str, ...]] = ("instruction", "input", "seed_instruction", "seed_tags", "budget", "candidates")
+    needs: ClassVar[tuple[str, ...]] = (
+        "instruction",
+        "input",
+        "seed_instruction",
+        "seed_tags",
+        "budget",
+        "candidates",
+    )
     features: ClassVar[Features] = Features(
         {
             "instruction": Value("string"),

@@ -20,6 +20,11 @@ class Flow:
     rejected: int
     rows_out: int
 
+    @property
+    def through(self) -> int:
+        """Rows that this step saw."""
+        return self.rows_in + self.added
+
 
 @dataclass(frozen=True)
 class Ribbon:
@@ -58,7 +63,7 @@ _WIDTH, _RIGHT, _TALLEST, _LABELS, _FALL = 1040.0, 104.0, 150.0, 52.0, 34.0
 
 def river(flows: Sequence[Flow]) -> River | None:
     """Draw the flow of rows through the steps; None where there is nothing to draw."""
-    most = max((flow.rows_in + flow.added for flow in flows), default=0)
+    most = max((flow.through for flow in flows), default=0)
     if not most or len(flows) < 2:
         return None
     scale, wide = _TALLEST / most, (_WIDTH - _RIGHT) / len(flows)
@@ -81,7 +86,9 @@ def river(flows: Sequence[Flow]) -> River | None:
         if flow.added:
             start = max(joined - 22, _LABELS + 4)
             ribbons.append(_ribbon((x - 0.62 * wide, start), (x, joined), flow.added * scale, "added", flow))
-            counts.append(Mark(x - 0.66 * wide, start + flow.added * scale / 2 + 4, f"+{count(flow.added)}", "added"))
+            counts.append(
+                Mark(x - 0.66 * wide, start + flow.added * scale / 2 + 4, f"+{count(flow.added)}", "added")
+            )
         edge = bottom
         for kind, rows in (("rejected", flow.rejected), ("not-chosen", flow.not_chosen)):
             if rows:
@@ -116,13 +123,16 @@ def _tops(flows: Sequence[Flow], scale: float) -> list[float]:
     return tops
 
 
-def _ribbon(start: tuple[float, float], end: tuple[float, float], thick: float, kind: str, flow: Flow) -> Ribbon:
+def _ribbon(
+    start: tuple[float, float], end: tuple[float, float], thick: float, kind: str, flow: Flow
+) -> Ribbon:
     (x0, y0), (x1, y1) = start, end
     thick = max(thick, 1.5)
     middle = (x0 + x1) / 2
     path = (
         f"M{x0:.1f},{y0:.1f} C{middle:.1f},{y0:.1f} {middle:.1f},{y1:.1f} {x1:.1f},{y1:.1f} "
-        f"L{x1:.1f},{y1 + thick:.1f} C{middle:.1f},{y1 + thick:.1f} {middle:.1f},{y0 + thick:.1f} {x0:.1f},{y0 + thick:.1f} Z"
+        f"L{x1:.1f},{y1 + thick:.1f} "
+        f"C{middle:.1f},{y1 + thick:.1f} {middle:.1f},{y0 + thick:.1f} {x0:.1f},{y0 + thick:.1f} Z"
     )
     rows = {"added": flow.added, "rejected": flow.rejected, "not-chosen": flow.not_chosen}[kind]
     return Ribbon(path, kind, f"{flow.label}: {count(rows)} {kind.replace('-', ' ')}")
@@ -196,6 +206,11 @@ class Bin:
     high: float
     chosen: int
     other: int
+
+    @property
+    def both(self) -> int:
+        """Rows of both groups."""
+        return self.chosen + self.other
 
 
 def histogram(chosen: Sequence[float], other: Sequence[float], bins: int = 24) -> list[Bin]:

@@ -7,22 +7,23 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import SequenceMatcher
-from math import isfinite
 from pathlib import Path
 from typing import Any
+
+from .values import number_of
 
 SPACE = "\u00a0"  # does not break at the end of a line
 
 
 def count(value: Any) -> str:
     """1234 → "1,234"; what is no number becomes "–"."""
-    number = as_number(value)
+    number = number_of(value)
     return "–" if number is None else f"{round(number):,}"
 
 
 def decimal(value: Any) -> str:
     """A number with about three significant digits: 3.14159 → "3.14", 1234.5 → "1,234", 2e-05 → "2e-05"."""
-    number = as_number(value)
+    number = number_of(value)
     if number is None:
         return "–"
     size = abs(number)
@@ -33,7 +34,7 @@ def decimal(value: Any) -> str:
 
 def percent(part: Any, whole: Any = 1) -> str:
     """A share of a whole: (41, 100) → "41 %", (1, 250) → "0.4 %"."""
-    share, base = as_number(part), as_number(whole)
+    share, base = number_of(part), number_of(whole)
     if share is None or not base:
         return "–"
     value = 100 * share / base
@@ -43,7 +44,7 @@ def percent(part: Any, whole: Any = 1) -> str:
 
 def duration(value: Any) -> str:
     """Seconds: 3.21 → "3.2 s", 125 → "2 min 5 s", 11520 → "3 h 12 min"."""
-    seconds = as_number(value)
+    seconds = number_of(value)
     if seconds is None:
         return "–"
     if seconds < 10:
@@ -68,14 +69,7 @@ def moment(value: Any) -> str:
 
 def plural(value: Any, noun: str) -> str:
     """(1, "row") → "1 row", (1234, "row") → "1,234 rows"."""
-    return f"{count(value)} {noun}" if as_number(value) == 1 else f"{count(value)} {noun}s"
-
-
-def as_number(value: Any) -> float | None:
-    """A finite number, or None for everything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        return None
-    return value
+    return f"{count(value)} {noun}" if number_of(value) == 1 else f"{count(value)} {noun}s"
 
 
 @dataclass(frozen=True)
@@ -124,7 +118,9 @@ def _joins(character: str) -> bool:
     return modifier or character == "\u200d" or unicodedata.category(character).startswith("M")
 
 
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\s\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+\s*|\s+")
+_WORD = re.compile(
+    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\s\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+\s*|\s+"
+)
 _LONGEST_DIFF = 1600
 
 
@@ -153,7 +149,9 @@ _SECRETS = (
     (re.compile(r"(?<=://)[^/@\s]+@"), "…@"),
     (re.compile(r"\b(hf_|sk-)[\w-]{12,}"), r"\1…"),
     (
-        re.compile(r"(?i)\b((?:[a-z]+[_-])?(?:api[_-]?key|secret|password)|(?:(?:access|auth|hf)[_-])?token)\b([\"']?\s*[=:]\s*)[^\s&\"']+"),
+        re.compile(
+            r"(?i)\b((?:[a-z]+[_-])?(?:api[_-]?key|secret|password)|(?:(?:access|auth|hf)[_-])?token)\b([\"']?\s*[=:]\s*)[^\s&\"']+"
+        ),
         r"\1\2…",
     ),
     (re.compile(r"(?i)\b(bearer\s+)\S+"), r"\1…"),

@@ -81,9 +81,7 @@ class AspectTagger(Stage):
         """
         found = self.object_in(row, text)["aspects"]
         aspects = [
-            {"aspect": clean_tag(part["aspect"]), "tags": tags}
-            for part in found
-            if (tags := unique_tags(part["tags"]))
+            {"aspect": clean_tag(part["aspect"]), "tags": tags} for part in found if (tags := unique_tags(part["tags"]))
         ]
         if not aspects:
             raise ParseError("no_tags", "no tag holds a letter or a digit")

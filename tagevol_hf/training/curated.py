@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict, Features, load_dataset, load_from_disk
+from datasets import Dataset, DatasetDict, DatasetInfo, Features, load_dataset, load_from_disk
 
 from ..errors import DataError
 from ..rows import ROW_FEATURES, rows_of
@@ -51,13 +51,31 @@ def read_part(where: str, part: str) -> Dataset:
     if not folder.exists():
         return _typed(_from_hub(where, part), where)
     if any((folder / name).is_file() for name in SAVED):
-        return _typed(_one(load_from_disk(where), where, part), where)
+        return _typed(_one(open_saved(folder), where, part), where)
     check_run(folder)
     if not (folder / part).is_dir():
         raise DataError(
             f"{folder}: the run has no {part}/; it may come from another version, so curate it again"
         )
-    return _typed(_one(load_from_disk(str(folder / part)), where, part), f"{where}/{part}")
+    return _typed(_one(open_saved(folder / part), where, part), f"{where}/{part}")
+
+
+def open_saved(folder: Path) -> Dataset | DatasetDict:
+    """What `save_to_disk` wrote; unlike `load_from_disk` (datasets 5.2) it can read a data set without rows.
+
+    Raises:
+        DataError: If the files are damaged.
+    """
+    try:
+        state = folder / "state.json"
+        if state.is_file() and not json.loads(state.read_text("utf-8"))["_data_files"]:
+            features = DatasetInfo.from_directory(str(folder)).features
+            return Dataset.from_dict({name: [] for name in features or {}}, features=features)
+        return load_from_disk(str(folder))
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"{folder}: the saved data set cannot be read ({_one_line(error)}); make it again"
+        ) from error
 
 
 def check_run(folder: Path) -> dict[str, Any]:

@@ -43,7 +43,11 @@ def test_one_row_a_seed_and_budget_each_with_its_own_candidates():
     assert all(len(set(row["candidates"])) == 21 for row in drawn)
     assert all(not {"tag 00", "tag 01"} & set(row["candidates"]) for row in drawn)
     assert len({tuple(row["candidates"]) for row in drawn}) == 6
-    assert (drawn[0]["seed_instruction"], drawn[0]["input"], drawn[0]["response"]) == ("Sort the list number 0.", "3 1 2", "")
+    assert (drawn[0]["seed_instruction"], drawn[0]["input"], drawn[0]["response"]) == (
+        "Sort the list number 0.",
+        "3 1 2",
+        "",
+    )
 
 
 def test_the_draw_depends_on_the_row_alone():
@@ -162,6 +166,9 @@ def test_responses_go_on_with_the_conversation():
     row = Responder(engine).apply(Dataset.from_list(data, features=TAGGED))[0]
     assert row["response"] == "The answer."
     request = engine.requests[0]
-    assert [(turn.role, turn.content) for turn in request.messages[:2]] == [("system", "Be brief."), ("user", "Hi")]
+    assert [(turn.role, turn.content) for turn in request.messages[:2]] == [
+        ("system", "Be brief."),
+        ("user", "Hi"),
+    ]
     assert request.messages[2].content.endswith("<additional_input>\n3 1 2\n</additional_input>")
     assert (request.sampling.temperature, request.schema) == (0.0, None)

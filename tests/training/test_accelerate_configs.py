@@ -6,7 +6,14 @@ CONFIGS = Path(__file__).parents[2] / "accelerate_configs"
 
 
 def test_all_are_there():
-    assert {file.stem for file in CONFIGS.glob("*.yaml")} == {"cpu", "single_gpu", "ddp", "fsdp2", "zero2", "zero3"}
+    assert {file.stem for file in CONFIGS.glob("*.yaml")} == {
+        "cpu",
+        "single_gpu",
+        "ddp",
+        "fsdp2",
+        "zero2",
+        "zero3",
+    }
 
 
 @pytest.mark.parametrize("name", ["cpu", "single_gpu", "ddp", "fsdp2", "zero2", "zero3"])

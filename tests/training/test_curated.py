@@ -25,6 +25,13 @@ def test_plain_columns_are_enough_and_rows_without_a_response_are_counted(tmp_pa
     assert left_out == 1
 
 
+def test_a_damaged_data_set_is_an_error(tmp_path):
+    Dataset.from_list([{"instruction": "a", "response": "b"}]).save_to_disk(tmp_path / "rows")
+    next((tmp_path / "rows").glob("*.arrow")).write_bytes(b"ARROW1")
+    with pytest.raises(DataError, match="the saved data set cannot be read"):
+        load_curated(str(tmp_path / "rows"))
+
+
 def test_seed_column_is_kept(tmp_path):
     rows = [{"id": "s/b1", "seed_id": "s", "instruction": "a", "response": "b", "tags": ["x"]}]
     Dataset.from_list(rows).save_to_disk(tmp_path / "rows")

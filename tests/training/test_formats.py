@@ -10,7 +10,13 @@ from tagevol_hf.errors import DataError, RecipeError
 from tagevol_hf.rows import ROW_FEATURES
 from tagevol_hf.training import encode as encoding
 from tagevol_hf.training.encode import MASKED, encode, marked_text
-from tagevol_hf.training.formats import check_format, messages_of, prompt_text, to_messages, to_prompt_completion
+from tagevol_hf.training.formats import (
+    check_format,
+    messages_of,
+    prompt_text,
+    to_messages,
+    to_prompt_completion,
+)
 from tagevol_hf.training.lengths import fit_to_length
 
 HISTORY = [
@@ -21,7 +27,14 @@ HISTORY = [
 
 
 def row(**changes):
-    base = {"id": "a", "instruction": "Add.", "input": "", "response": "Two.", "history": [], "rejection": None}
+    base = {
+        "id": "a",
+        "instruction": "Add.",
+        "input": "",
+        "response": "Two.",
+        "history": [],
+        "rejection": None,
+    }
     return {**base, **changes}
 
 
@@ -38,7 +51,8 @@ def learned(tokenizer, encoded_row):
 
 def test_alpaca_is_the_known_format():
     assert prompt_text(row()) == (
-        "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+        "Below is an instruction that describes a task. "
+        "Write a response that appropriately completes the request."
         "\n\n### Instruction:\nAdd.\n\n### Response:"
     )
     assert prompt_text(row(input="1 and 1")) == (
@@ -52,10 +66,14 @@ def test_alpaca_is_the_known_format():
 def test_alpaca_keeps_earlier_turns():
     text = prompt_text(row(history=HISTORY))
     assert text.startswith("Be brief.\n\nBelow is")
-    assert text.endswith("### Instruction:\nOne?\n\n### Response:1\n\n### Instruction:\nAdd.\n\n### Response:")
+    assert text.endswith(
+        "### Instruction:\nOne?\n\n### Response:1\n\n### Instruction:\nAdd.\n\n### Response:"
+    )
 
 
-@pytest.mark.parametrize("text", ["{{ instruction }}", "{% for x in y %}", "{input}", "{# #}", "  a\n", "\\1 %s $x"])
+@pytest.mark.parametrize(
+    "text", ["{{ instruction }}", "{% for x in y %}", "{input}", "{# #}", "  a\n", "\\1 %s $x"]
+)
 def test_text_from_data_is_never_a_template(text):
     result = prompt_text(row(instruction=text, input=text, history=[{"role": "user", "content": text}]))
     assert result.count(text) == 3
@@ -100,7 +118,9 @@ def test_messages_labels_equal_those_from_character_offsets(tokenizer):
     rows = dataset(row(), row(id="b", input="x", history=HISTORY, response="é\n日本"))
     for encoded, source in zip(encode(rows, "messages", tokenizer), rows, strict=True):
         text = tokenizer.apply_chat_template(messages_of(source), tokenize=False)
-        spans = [match.span(1) for match in re.finditer(r"<\|im_start\|>assistant\n(.*?<\|im_end\|>)", text, re.S)]
+        spans = [
+            match.span(1) for match in re.finditer(r"<\|im_start\|>assistant\n(.*?<\|im_end\|>)", text, re.S)
+        ]
         assert len(spans) == sum(turn["role"] == "assistant" for turn in messages_of(source))
         whole = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         expected = [
@@ -149,7 +169,7 @@ def test_border_token_is_not_learned_as_part_of_the_prompt(tmp_path):
 def test_tokenizer_without_an_end_token_is_refused(tokenizer):
     endless = copy.deepcopy(tokenizer)
     endless.eos_token = None
-    with pytest.raises(RecipeError, match="no end-of-sequence token.*eos_token: <token>"):
+    with pytest.raises(RecipeError, match=r"no end-of-sequence token.*eos_token: <token>"):
         encode(dataset(row()), "alpaca", endless)
 
 
@@ -159,7 +179,8 @@ def test_tokenizer_without_an_end_token_is_refused(tokenizer):
         (None, "needs a chat template and the tokenizer has none"),
         ("{{ messages }}", r"does not mark the replies with \{% generation %\}"),
         (
-            "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}"
+            "{% for m in messages %}{% if m.role == 'assistant' %}"
+            "{% generation %}{{ m.content }}{% endgeneration %}"
             "<|im_end|>{% else %}{{ m.content }}{% endif %}{% endfor %}",
             "leaves the end of a reply unmarked",
         ),
@@ -181,18 +202,29 @@ def test_long_rows_are_cut_or_dropped_and_counted(tokenizer):
     cut, counts = fit_to_length(rows, short, "truncate")
     assert [len(ids) for ids in cut["input_ids"]] == [short, short]
     assert cut["labels"][1] == rows["labels"][1][:short]
-    assert (counts.rows, counts.tokens, counts.over_long, counts.dropped, counts.longest) == (2, 2 * short, 1, 0, long)
+    assert (counts.rows, counts.tokens, counts.over_long, counts.dropped, counts.longest) == (
+        2,
+        2 * short,
+        1,
+        0,
+        long,
+    )
     kept, counts = fit_to_length(rows, short, "drop")
     assert kept["id"][:] == ["a"]
     assert (counts.rows, counts.over_long, counts.dropped) == (1, 1, 1)
     _, counts = fit_to_length(rows, None, "truncate")
-    assert (counts.over_long, counts.learned_tokens) == (0, sum(label != MASKED for ls in rows["labels"] for label in ls))
+    assert (counts.over_long, counts.learned_tokens) == (
+        0,
+        sum(label != MASKED for ls in rows["labels"] for label in ls),
+    )
 
 
 def test_a_row_without_a_label_is_refused_by_name(tokenizer):
     rows = encode(dataset(row(), row(id="lost/7", instruction="long " * 200)), "alpaca", tokenizer)
     limit = len(rows[0]["input_ids"])
-    with pytest.raises(DataError, match=rf"row 'lost/7': no token of its response is within max_length: {limit}"):
+    with pytest.raises(
+        DataError, match=rf"row 'lost/7': no token of its response is within max_length: {limit}"
+    ):
         fit_to_length(rows, limit, "truncate")
     assert fit_to_length(rows, limit, "drop")[1].rows == 1
     with pytest.raises(DataError, match="no row is left to train on"):
@@ -203,5 +235,7 @@ def test_a_row_without_a_label_is_refused_by_name(tokenizer):
 
 def test_the_shown_example_marks_what_is_learned(tokenizer):
     [encoded] = encode(dataset(row()), "alpaca", tokenizer)
-    assert marked_text(encoded["input_ids"], encoded["labels"], tokenizer).endswith("### Response:«Two.<|im_end|>»")
+    assert marked_text(encoded["input_ids"], encoded["labels"], tokenizer).endswith(
+        "### Response:«Two.<|im_end|>»"
+    )
     assert " […] " in marked_text(encoded["input_ids"], encoded["labels"], tokenizer, width=40)

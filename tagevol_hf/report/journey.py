@@ -1,0 +1,142 @@
+"""The steps of a run: what each did with the rows, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .figures import Flow
+from .values import counts_of, mapping_of, number_of, whole_of
+from .words import decimal
+
+# Step name → its label in the page, and what it does in one line.
+STEPS: Mapping[str, tuple[str, str]] = {
+    "load": ("Load", "Read the data and bring every row into one form."),
+    "aspect_tags": ("Aspect tags", "Describe each instruction by aspects, and by knowledge tags under each."),
+    "tag_pool": ("Tag pool", "Collect the tags of all instructions in one pool."),
+    "tag_evol": (
+        "Tag-Evol",
+        "Rewrite each seed once a budget b, with exactly b foreign tags of the pool woven in.",
+    ),
+    "respond": ("Respond", "Answer each instruction."),
+    "open_tags": ("Open tags", "Say in free tags what each row is about."),
+    "normalize_tags": ("Normalize", "Give tags of the same meaning the same name."),
+    "cluster": ("Cluster", "Put rows with similar labels together."),
+    "compare": (
+        "Compare",
+        "Let rows of one cluster compete in pairs, in both orders; the mean is the score.",
+    ),
+    "select": ("Select", "Take the best rows of each cluster."),
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a step, or a whole run, asked and took."""
+
+    asked: int
+    stored: int
+    failed: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what it did with the rows, what it cost, and its prompt as (name, digest)."""
+
+    number: int
+    name: str
+    label: str
+    meaning: str
+    flow: Flow
+    reasons: tuple[tuple[str, int], ...]
+    summary: tuple[tuple[str, str], ...]
+    figures: Mapping[str, float]
+    cost: Cost
+    prompt: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The account of all rows."""
+
+    read: int
+    added: int
+    selected: int
+    not_chosen: int
+    rejected: int
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every row that came in is in one of the three piles."""
+        return self.read + self.added == self.selected + self.not_chosen + self.rejected
+
+
+def read_step(number: int, entry: Mapping[str, Any]) -> Step:
+    """One entry of `steps` in run.json; `number` counts from 1."""
+    name = str(entry.get("name", ""))
+    label, meaning = STEPS.get(name, (name, ""))
+    reasons = counts_of(entry.get("rejected"))
+    flow = Flow(
+        label=label,
+        rows_in=whole_of(entry.get("rows_in")),
+        added=whole_of(entry.get("added")),
+        not_chosen=whole_of(entry.get("not_chosen")),
+        rejected=sum(rows for _, rows in reasons),
+        rows_out=whole_of(entry.get("rows_out")),
+    )
+    summary = mapping_of(entry.get("summary"))
+    small = ((str(key).replace("_", " "), _small(value)) for key, value in summary.items())
+    figures = {str(key): figure for key, value in summary.items() if (figure := number_of(value)) is not None}
+    prompt = mapping_of(entry.get("prompt"))
+    return Step(
+        number,
+        name,
+        label,
+        meaning,
+        flow,
+        reasons,
+        tuple(pair for pair in small if pair[1]),
+        figures,
+        read_cost(entry),
+        (str(prompt.get("name", "")), str(prompt.get("digest", ""))) if prompt else None,
+    )
+
+
+def _small(value: Any) -> str:
+    """A value of a step's summary in few characters; empty for what is no small value."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if number_of(value) is not None:
+        return decimal(value)
+    return value if isinstance(value, str) and len(value) <= 60 else ""
+
+
+def read_cost(entry: Mapping[str, Any]) -> Cost:
+    """Costs from a step of run.json, or from its totals."""
+    return Cost(
+        asked=whole_of(entry.get("asked")),
+        stored=whole_of(entry.get("stored")),
+        failed=sum(number for _, number in counts_of(entry.get("failed"))),
+        prompt_tokens=whole_of(entry.get("prompt_tokens")),
+        cached_tokens=whole_of(entry.get("cached_tokens")),
+        completion_tokens=whole_of(entry.get("completion_tokens")),
+        seconds=number_of(entry.get("seconds")) or 0.0,
+    )
+
+
+def read_totals(given: Mapping[str, Any]) -> Totals | None:
+    """The account from the totals of run.json; None while the run goes on."""
+    if not given:
+        return None
+    return Totals(
+        read=whole_of(given.get("read")),
+        added=whole_of(given.get("added")),
+        selected=whole_of(given.get("selected")),
+        not_chosen=whole_of(given.get("not_chosen")),
+        rejected=sum(rows for _, rows in counts_of(given.get("rejected"))),
+    )

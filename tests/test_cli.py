@@ -1,0 +1,95 @@
+"""The command line as a person types it, in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+QUICKSTART = str(ROOT / "recipes" / "quickstart")
+
+
+def tagevol(*arguments, folder):
+    return subprocess.run(
+        [sys.executable, "-c", "from tagevol_hf.cli import main; main()", *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160", "NO_COLOR": "1"},
+    )
+
+
+def test_help_names_every_command(tmp_path):
+    done = tagevol("--help", folder=tmp_path)
+    assert done.returncode == 0
+    for command in ("run", "curate", "train", "eval", "report", "plan"):
+        assert f"  {command}" in done.stdout
+    assert "tagevol run recipes/quickstart" in done.stdout
+
+
+def test_curate_twice(tmp_path):
+    first = tagevol("curate", QUICKSTART, "--limit", "12", "--set", "select.n=9", folder=tmp_path)
+    assert first.returncode == 0, first.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("quickstart-limit12-")
+    assert "no language model" in first.stdout
+    assert "rows in" in first.stdout
+    assert (folder / "report.html").exists()
+    assert json.loads((folder / "run.json").read_text())["totals"]["selected"] == 9
+    again = tagevol("curate", QUICKSTART, "--set", "select.n=9", "--limit", "12", folder=tmp_path)
+    assert "The engine was asked nothing" in again.stdout
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [folder.name]
+
+
+def test_plan_counts_requests_and_asks_nothing(tmp_path):
+    done = tagevol("plan", QUICKSTART, "--limit", "10", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line.strip()}
+    assert lines["aspect_tags"][1:4] == ["10", "10", "30"]
+    assert lines["tag_evol"][1:4] == ["30", "30", "90"]
+    assert lines["respond"][1:4] == ["30", "30", "60"]
+    assert lines["compare"][1:3] == ["30", "60"]
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("curate", "nowhere"),
+            "nowhere: no such recipe; give a YAML file or a folder that holds curate.yaml",
+        ),
+        (
+            ("curate", QUICKSTART, "--set", "data.source=none.jsonl"),
+            "data.source 'none.jsonl': cannot be read (no such file)",
+        ),
+        (
+            ("curate", QUICKSTART, "--set", "tag_evol.budget=[1]"),
+            'tag_evol.budget is not a field; did you mean "budgets"?',
+        ),
+        (("curate", QUICKSTART, "--set", "engines.default=gpt-9"), "engine 'gpt-9': expected builtin"),
+        (("report", "nowhere"), "nowhere: not a run folder"),
+        (("train", "nowhere", "--sft", "none.yaml"), "none.yaml: no such training recipe"),
+    ],
+)
+def test_errors_are_one_line_and_status_2(tmp_path, arguments, message):
+    done = tagevol(*arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_missing_column_lists_those_that_are_there(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    done = tagevol("curate", QUICKSTART, "--set", "data.source=x.jsonl", folder=tmp_path)
+    assert done.returncode == 2
+    assert "the data set has: question, answer" in done.stderr
+    done = tagevol(
+        "curate", QUICKSTART, "--set", "data.source=x.jsonl", "--set", "data.columns={instruction: question, response: answer}",
+        "--set", "tag_evol.budgets=[1]", folder=tmp_path,
+    )  # fmt: skip
+    assert "too_few_candidates 1" in done.stderr
