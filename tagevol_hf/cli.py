@@ -6,9 +6,11 @@ import hashlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -136,7 +138,9 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
 
 
 def main() -> NoReturn:
-    """Entry point. Exit status: 0 done, 1 a bug, 2 a clear error in one line, 130 stopped by Ctrl-C."""
+    """Entry point. Exit status: 0 done, 1 a bug, 2 a clear error in one line, 130 stopped by Ctrl-C or SIGTERM."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         app()
     except TagEvolError as fault:
@@ -145,10 +149,18 @@ def main() -> NoReturn:
     except OSError as fault:
         errors.print(f"error: {fault}; nothing that was answered is lost: run the same command again")
         sys.exit(2)
-    except KeyboardInterrupt:
+    except _Stopped:
         errors.print("stopped; the same command goes on from here")
         sys.exit(130)
     sys.exit(0)
+
+
+class _Stopped(BaseException):
+    """The user wants the run to end; not a KeyboardInterrupt, which the command-line library turns into status 1."""
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Stopped
 
 
 def _curate(path: Path, settings: list[str] | None, limit: int | None, folder: Path | None) -> Path:

@@ -11,6 +11,7 @@ run.json           counts a step, reasons, tokens, seconds, engines, versions
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -264,6 +265,7 @@ def read_run(path: Path) -> dict[str, Any]:
     return body
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Versions of the packages that matter, those that are installed."""
     names = {name.lower() for names in importlib.metadata.packages_distributions().values() for name in names}

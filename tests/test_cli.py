@@ -88,8 +88,7 @@ def test_a_missing_column_lists_those_that_are_there(tmp_path):
     done = tagevol("curate", QUICKSTART, "--set", "data.source=x.jsonl", folder=tmp_path)
     assert done.returncode == 2
     assert "the data set has: question, answer" in done.stderr
-    done = tagevol(
-        "curate", QUICKSTART, "--set", "data.source=x.jsonl", "--set", "data.columns={instruction: question, response: answer}",
-        "--set", "tag_evol.budgets=[1]", folder=tmp_path,
-    )  # fmt: skip
+    columns = "data.columns={instruction: question, response: answer}"
+    settings = ("--set", "data.source=x.jsonl", "--set", columns, "--set", "tag_evol.budgets=[1]")
+    done = tagevol("curate", QUICKSTART, *settings, folder=tmp_path)
     assert "too_few_candidates 1" in done.stderr

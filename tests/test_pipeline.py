@@ -220,7 +220,8 @@ def test_two_processes_do_not_work_on_one_run(source, tmp_path):
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom tests.test_pipeline import recipe\n"
         "from tagevol_hf.run_folder import RunFolder\n"
-        f"with RunFolder(Path({str(tmp_path / 'r')!r}), recipe({str(source)!r})):\n    print('in', flush=True)\n    time.sleep(60)\n"
+        f"with RunFolder(Path({str(tmp_path / 'r')!r}), recipe({str(source)!r})):\n"
+        "    print('in', flush=True)\n    time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT) as other:
         try:

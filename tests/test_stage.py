@@ -212,7 +212,11 @@ def test_the_fingerprint_does_not_change_by_use():
 
 
 def test_a_changed_class_body_changes_the_fingerprint(tmp_path, monkeypatch):
-    body = "from dataclasses import dataclass\nfrom tagevol_hf.tags.taggers import AspectTagger\n\n\n@dataclass(frozen=True)\nclass Mine(AspectTagger):\n    def values(self, row):\n        return {{'instruction': {value}}}\n"
+    body = (
+        "from dataclasses import dataclass\nfrom tagevol_hf.tags.taggers import AspectTagger\n\n\n"
+        "@dataclass(frozen=True)\nclass Mine(AspectTagger):\n"
+        "    def values(self, row):\n        return {{'instruction': {value}}}\n"
+    )
     prints = []
     for value in ("row['instruction']", "row['input']"):
         (tmp_path / "mine.py").write_text(body.format(value=value))

@@ -16,7 +16,7 @@ __all__ = ["write_report"]
 def write_report(run_folder: Path) -> Path:
     """Write `report.html` into a run folder, finished or not, and give its path.
 
-    The page asks the network for nothing and runs no script; text from the data is escaped, and cut where long.
+    The page asks the network for nothing and runs no script; text from the data is escaped, long text cut.
 
     Raises:
         DataError: If the folder holds no readable run.json.

@@ -13,7 +13,7 @@ from .figures import River, river
 from .journey import Cost, Step, Totals, read_cost, read_step, read_totals
 from .proof import Evaluation, Training, evaluation, model_folder, training
 from .samples import Rows, read_rows
-from .values import counts_of, list_of, mapping_of, number_of, read_json, read_text, whole_of
+from .values import counts_of, list_of, mapping_of, read_json, read_text, whole_of
 from .words import decimal, duration, moment, plural, without_secrets
 
 

@@ -78,7 +78,7 @@ def _facts(raw: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _points(history: Any) -> list[tuple[float, float]]:
-    """(step, loss) from [step, loss] pairs or {step, loss} objects; those without a finite loss are left out."""
+    """(step, loss) from [step, loss] pairs or {step, loss} objects; one without a finite loss is left out."""
     points: dict[float, float] = {}
     for entry in list_of(history):
         if isinstance(entry, Mapping):

@@ -22,7 +22,7 @@ _SELECTED, _SEEDS, _PER_REASON, _CLUSTERS, _SEED_SCAN = 20, 4, 3, 24, 20_000
 
 @dataclass(frozen=True)
 class Evolved:
-    """One evolved instruction: `pieces` are (text, new against the seed), if it is short enough to compare."""
+    """One evolved instruction: `pieces` are (text, new against the seed), if short enough to compare."""
 
     budget: int
     pieces: tuple[tuple[str, bool], ...]

@@ -9,6 +9,8 @@ import numpy as np
 
 from .embed import Embedder
 
+_BLOCK = 128
+
 
 @dataclass(frozen=True)
 class Joined:
@@ -38,11 +40,13 @@ def join_near(weights: Mapping[str, int], embedder: Embedder, eps: float) -> dic
     names = sorted(weights)
     if len(names) < 2:
         return {}
+    from sklearn import config_context
     from sklearn.cluster import DBSCAN
     from threadpoolctl import threadpool_limits
 
     vectors = embedder.encode(names)
-    with threadpool_limits(limits=1):  # sums must not depend on the number of threads
+    # Sums must not depend on the number of threads; distances are computed in blocks of so many MiB.
+    with threadpool_limits(limits=1), config_context(working_memory=_BLOCK):
         groups = DBSCAN(eps=max(eps, 1e-6), min_samples=1, metric="cosine").fit_predict(vectors)
     members: dict[int, list[int]] = {}
     for place, group in enumerate(groups.tolist()):
