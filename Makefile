@@ -14,6 +14,9 @@ ifeq ($(strip $(UV_FIND_LINKS)),)
 export UV_TORCH_BACKEND ?= $(if $(shell command -v nvidia-smi),auto,cpu)
 endif
 
+# Compiled modules make each start several seconds faster.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test fast check format clean
 
 demo: $(VENV)/.demo

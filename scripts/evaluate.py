@@ -31,9 +31,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="run folder whose not_chosen/ rows are held out")
     parser.add_argument("--format", help="alpaca or messages; default: as trained, else alpaca")
     parser.add_argument("--limit", type=int, default=64, help="rows to score at most (default 64)")
-    parser.add_argument(
-        "--max_length", type=int, default=2048, help="longer rows are left out (default 2048 tokens)"
-    )
+    parser.add_argument("--max_length", type=int, default=2048, help="longer rows are left out (default 2048 tokens)")
     parser.add_argument("--batch_size", type=int, default=8, help="rows at a time (default 8)")
     parser.add_argument("--replies", type=int, default=3, help="instructions to show replies to (default 3)")
     parser.add_argument("--out", type=Path, help="JSON file to write")
@@ -94,9 +92,7 @@ def measure(
     model = held_out.load_model(path)
     size = model.get_input_embeddings().weight.shape[0]
     if (largest := max(max(ids) for ids in encoded["input_ids"])) >= size:
-        raise DataError(
-            f"{path}: knows {size} tokens, the tokenizer of --model gives {largest}; wrong --base?"
-        )
+        raise DataError(f"{path}: knows {size} tokens, the tokenizer of --model gives {largest}; wrong --base?")
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     label = f"scoring {Path(path).name}"
     loss = held_out.response_loss(model, encoded, pad_id=pad, batch_size=options.batch_size, label=label)

@@ -121,9 +121,7 @@ def parse(argv: list[str], given: dict[str, Any]) -> Parsed:
     return own, config, model_config
 
 
-def tell(
-    encoding: lengths.Encoding, unanswered: int, max_length: int | None, row: Any, tokenizer: Any
-) -> None:
+def tell(encoding: lengths.Encoding, unanswered: int, max_length: int | None, row: Any, tokenizer: Any) -> None:
     """Say what is trained on, and show one row with what is learned between «»."""
     say(f"{encoding.rows} rows, {encoding.tokens} tokens, {encoding.learned_tokens} of them learned")
     if unanswered:

@@ -220,7 +220,7 @@ def _train(run_folder: Path, sft: Path, accelerate: str | None, arguments: list[
         raise RecipeError(f"{sft}: no such training recipe")
     model = run_folder / sft.stem
     name = accelerate or ("single_gpu" if shutil.which("nvidia-smi") else "cpu")
-    launch = [sys.executable, "-m", "accelerate.commands.launch"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_cpu_threads_per_process", "2"]
     launch += [
         "--config_file",
         str(project_file(f"accelerate_configs/{name}.yaml")),

@@ -16,7 +16,7 @@ from .formats import load, prepare
 from .recipe import ModelStep, Recipe
 from .run_folder import RunFolder, StepRecord, read_run
 from .stage import Stage
-from .tags.embed import open_embedder
+
 from .tags.pool import TagPool
 from .tags.taggers import AspectTagger, OpenTagger
 
@@ -142,6 +142,7 @@ class _Journey:
 
     def normalize_tags(self, options: Any) -> None:
         """Open tags → canonical labels (fold, map)."""
+        from .tags.embed import open_embedder
         from .tags.normalize import add_labels, fit_normalizer
 
         with self.run.step("normalize_tags", "map", len(self.rows)) as record:
@@ -154,6 +155,7 @@ class _Journey:
     def cluster(self, options: Any) -> None:
         """Labels → clusters, rows → clusters (fold, map)."""
         from .selection.cluster import add_clusters, fit_clusters
+        from .tags.embed import open_embedder
 
         with self.run.step("cluster", "map", len(self.rows)) as record:
             embedder = open_embedder(options.embedder)

@@ -181,7 +181,7 @@ class RunFolder:
         target = self.path / name
         fresh = target.with_name(f".{target.name}.{os.getpid()}")
         shutil.rmtree(fresh, ignore_errors=True)
-        dataset.save_to_disk(fresh)
+        dataset.save_to_disk(fresh, num_shards=None if len(dataset) else 1)  # with no shard it could not be loaded
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
         return load_from_disk(str(target))

@@ -87,9 +87,7 @@ def held_out_rows(selected: Dataset, not_chosen: Dataset, limit: int) -> HeldOut
     return HeldOut(not_chosen.select(drawn), kind, len(chosen))
 
 
-def response_loss(
-    model: Any, encoded: Dataset, *, pad_id: int, batch_size: int = 8, label: str = "scoring"
-) -> Loss:
+def response_loss(model: Any, encoded: Dataset, *, pad_id: int, batch_size: int = 8, label: str = "scoring") -> Loss:
     """Score the labelled tokens of encoded rows.
 
     Args:
@@ -117,9 +115,7 @@ def response_loss(
     return Loss(mean, math.exp(mean) if mean < 700 else math.inf, len(rows), count)
 
 
-def replies(
-    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], *, new_tokens: int = 64
-) -> list[str]:
+def replies(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], *, new_tokens: int = 64) -> list[str]:
     """Greedy replies to tokenized prompts, one by one, cut to 200 characters; for a person to look at."""
     import torch
 
@@ -170,9 +166,7 @@ def load_model(path: str) -> Any:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16 if gpu else torch.float32)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"{path}: no causal model there ({reason}); give a model folder or a Hub id"
-        ) from error
+        raise DataError(f"{path}: no causal model there ({reason}); give a model folder or a Hub id") from error
     return model.to("cuda" if gpu else "cpu").eval()
 
 

@@ -1,0 +1,1 @@
+"""TACOS and its parts: clusters, comparisons, selection."""

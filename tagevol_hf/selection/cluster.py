@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ CLUSTERS = Features(
     }
 )
 
-Centres = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +45,7 @@ class Clusters:
         note: Says so if there are fewer clusters than were asked for; else empty.
     """
 
-    centres: Centres
+    centres: Numbers
     names: tuple[tuple[str, ...], ...]
     seed: int
     embedder: str
@@ -111,11 +110,12 @@ def fit_clusters(dataset: Dataset, *, k: int, embedder: Embedder, seed: int = 42
     if k < 1:
         raise DataError(f"cluster.k: expected at least 1, got {k}")
     _demand(dataset)
-    counts = Counter(label for row in iterate(dataset.select_columns(["labels"])) for label in row["labels"] or ())
+    counts = Counter(label for labels in _label_sets(dataset) for label in labels)
     labels = sorted(counts)
     vectors = embedder.encode(labels)
     points, place = np.unique(vectors, axis=0, return_inverse=True)
-    weights = np.bincount(place.ravel(), weights=[counts[label] for label in labels], minlength=len(points))
+    weights = np.zeros(len(points))
+    np.add.at(weights, place.ravel(), [counts[label] for label in labels])
     note = "" if len(points) >= k else f"{k} clusters asked for, {len(points)} distinct labels: {len(points)} clusters"
     centres = _heaviest_first(*_k_means(points, weights, min(k, len(points)), seed))
     unnamed = Clusters(centres, ((),) * len(centres), seed, embedder.identity, note)
@@ -138,8 +138,9 @@ def add_clusters(dataset: Dataset, clusters: Clusters, embedder: Embedder) -> Da
         raise DataError(
             f"these clusters were fitted with the embedder {clusters.embedder}, got {embedder.identity}; use the same"
         )
-    label_sets = (tuple(row["labels"] or ()) for row in iterate(_live(dataset)))
-    places = _places(label_sets, clusters, embedder)
+    places = _places(_label_sets(dataset), clusters, embedder)
+    if places and clusters.k == 0:
+        raise DataError("these clusters were fitted on rows without labels; fit them on the rows to be clustered")
     occupied = {order[0] for order, _ in places.values()}
 
     def read(row: Row) -> dict[str, Any]:
@@ -154,38 +155,51 @@ def add_clusters(dataset: Dataset, clusters: Clusters, embedder: Embedder) -> Da
     return with_columns(dataset, read, CLUSTERS)
 
 
+def _label_sets(dataset: Dataset) -> Iterator[tuple[str, ...]]:
+    """The labels of each row that is not rejected."""
+    have = [name for name in ("labels", "rejection") if name in dataset.column_names]
+    for row in iterate(dataset.select_columns(have)):
+        if row.get("rejection") is None:
+            yield tuple(row["labels"] or ())
+
+
 def _places(
     label_sets: Iterable[tuple[str, ...]], clusters: Clusters, embedder: Embedder
 ) -> dict[tuple[str, ...], tuple[list[int], list[int]]]:
     """For each distinct list of labels: the clusters from its mean's nearest on, and its labels' own clusters."""
     sets = sorted({labels for labels in label_sets if labels})
     distinct = sorted({label for labels in sets for label in labels})
-    vector = dict(zip(distinct, embedder.encode(distinct), strict=True))
-    own = dict(zip(distinct, clusters.nearest(_stack(list(vector.values()), clusters))[:, :1].ravel().tolist(), strict=True))
+    if not distinct or clusters.k == 0:
+        return dict.fromkeys(sets, ([], []))
+    vectors = embedder.encode(distinct)
+    vector = dict(zip(distinct, vectors, strict=True))
+    own = dict(zip(distinct, clusters.nearest(vectors)[:, 0].tolist(), strict=True))
     found: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
     for start in range(0, len(sets), 4096):
         block = sets[start : start + 4096]
         means = [np.mean([vector[label] for label in labels], axis=0, dtype=np.float64) for labels in block]
-        for labels, order in zip(block, clusters.nearest(_stack(means, clusters)).tolist(), strict=True):
+        for labels, order in zip(block, clusters.nearest(means).tolist(), strict=True):
             found[labels] = (order, sorted({own[label] for label in labels}))
     return found
 
 
-def _k_means(points: Vectors, weights: npt.NDArray[np.float64], k: int, seed: int) -> tuple[Centres, Centres]:
+def _k_means(points: Vectors, weights: Numbers, k: int, seed: int) -> tuple[Numbers, Numbers]:
     """Centres and the weight of each, from points that are all different."""
     if k == 0:
         return np.zeros((0, points.shape[1])), np.zeros(0)
     from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with threadpool_limits(limits=1):
         fitted = KMeans(n_clusters=k, n_init=_STARTS, random_state=seed % 2**32).fit(
             points.astype(np.float64), sample_weight=weights
         )
-    return np.round(fitted.cluster_centers_, 6), np.bincount(fitted.labels_, weights=weights, minlength=k)
+    totals = np.zeros(k)
+    np.add.at(totals, fitted.labels_, weights)
+    return np.round(fitted.cluster_centers_, 6), totals
 
 
-def _heaviest_first(centres: Centres, weights: Centres) -> Centres:
+def _heaviest_first(centres: Numbers, weights: Numbers) -> Numbers:
     return centres[np.lexsort((*centres.T[::-1], -weights))] if len(centres) else centres
 
 
@@ -201,3 +215,11 @@ def _names(
             close = float(centre @ vector) / max(1e-9, float(np.linalg.norm(centre)))
             ranked[number].append((-round(counts[label] * close, 6), label))
     return tuple(tuple(label for _, label in sorted(members)[:_NAMES]) for members in ranked)
+
+
+def _demand(dataset: Dataset) -> None:
+    if "labels" not in dataset.column_names:
+        raise DataError(
+            f"clusters need the column labels; the data set has: {', '.join(dataset.column_names)}; "
+            "apply add_labels first"
+        )

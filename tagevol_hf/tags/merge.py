@@ -42,7 +42,7 @@ def join_near(weights: Mapping[str, int], embedder: Embedder, eps: float) -> dic
         return {}
     from sklearn import config_context
     from sklearn.cluster import DBSCAN
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     vectors = embedder.encode(names)
     # Sums must not depend on the number of threads; distances are computed in blocks of so many MiB.

@@ -256,9 +256,7 @@ def _demand(dataset: Dataset, column: str, stage: str) -> None:
         )
 
 
-def _entry(
-    tag: str, count: int, key: str, head: str | None, joined: Mapping[str, Joined], alpha: int
-) -> Entry:
+def _entry(tag: str, count: int, key: str, head: str | None, joined: Mapping[str, Joined], alpha: int) -> Entry:
     """The entry of one tag; `head` is the most frequent spelling of its rule group, None where that is rare."""
     if head is None:
         return Entry(tag, count, key, None, "frequency", f"fewer than {alpha} rows have it")

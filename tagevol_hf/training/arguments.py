@@ -99,7 +99,5 @@ def _config_file(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(values, dict):
-        raise RecipeError(
-            f"{path}: expected a mapping of argument names to values, got {type(values).__name__}"
-        )
+        raise RecipeError(f"{path}: expected a mapping of argument names to values, got {type(values).__name__}")
     return {str(name): value for name, value in values.items()}

@@ -35,9 +35,7 @@ def load_curated(where: str) -> tuple[Dataset, int]:
     answered = [index for index, text in enumerate(rows["response"]) if text and text.strip()]
     if not answered:
         found = f"{len(rows)} rows without a response" if len(rows) else "no row"
-        raise DataError(
-            f"{where}: the curated set is empty, found {found}; see rejected/ and report.html of the run"
-        )
+        raise DataError(f"{where}: the curated set is empty, found {found}; see rejected/ and report.html of the run")
     return (rows if len(answered) == len(rows) else rows.select(answered)), len(rows) - len(answered)
 
 
@@ -54,9 +52,7 @@ def read_part(where: str, part: str) -> Dataset:
         return _typed(_one(open_saved(folder), where, part), where)
     check_run(folder)
     if not (folder / part).is_dir():
-        raise DataError(
-            f"{folder}: the run has no {part}/; it may come from another version, so curate it again"
-        )
+        raise DataError(f"{folder}: the run has no {part}/; it may come from another version, so curate it again")
     return _typed(_one(open_saved(folder / part), where, part), f"{where}/{part}")
 
 
@@ -73,9 +69,7 @@ def open_saved(folder: Path) -> Dataset | DatasetDict:
             return Dataset.from_dict({name: [] for name in features or {}}, features=features)
         return load_from_disk(str(folder))
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"{folder}: the saved data set cannot be read ({_one_line(error)}); make it again"
-        ) from error
+        raise DataError(f"{folder}: the saved data set cannot be read ({_one_line(error)}); make it again") from error
 
 
 def check_run(folder: Path) -> dict[str, Any]:
@@ -85,9 +79,7 @@ def check_run(folder: Path) -> dict[str, Any]:
         DataError: If the folder is no run folder, or its run did not reach its end.
     """
     if not any((folder / name).exists() for name in RUN_FILES):
-        raise DataError(
-            f"{folder}: neither a run folder nor a saved data set; expected {', '.join(RUN_FILES)} in it"
-        )
+        raise DataError(f"{folder}: neither a run folder nor a saved data set; expected {', '.join(RUN_FILES)} in it")
     try:
         run = json.loads((folder / "run.json").read_text("utf-8"))
     except (OSError, json.JSONDecodeError):
@@ -95,9 +87,7 @@ def check_run(folder: Path) -> dict[str, Any]:
     if not isinstance(run, dict) or run.get("status") != "complete":
         recipe = folder / "recipe.yaml"
         command = f"tagevol curate {recipe if recipe.is_file() else '<recipe>'}"
-        raise DataError(
-            f"{folder}: this run is not finished (run.json does not say so); go on with: {command}"
-        )
+        raise DataError(f"{folder}: this run is not finished (run.json does not say so); go on with: {command}")
     return run
 
 
@@ -114,9 +104,7 @@ def content_digest(rows: Dataset) -> str:
 def _from_hub(where: str, part: str) -> Dataset:
     looks_local = where.startswith((".", "/", "~", "runs/")) or where.count("/") != 1
     if looks_local:
-        raise DataError(
-            f"{where}: no such run folder; make it with: tagevol run <recipe> (or tagevol curate <recipe>)"
-        )
+        raise DataError(f"{where}: no such run folder; make it with: tagevol run <recipe> (or tagevol curate <recipe>)")
     try:
         return load_dataset(where, part, split="train")
     except Exception as error:
@@ -151,11 +139,7 @@ def _typed(rows: Dataset, where: str) -> Dataset:
     seed = ["seed_id"] if "seed_id" in rows.column_names else []
     rows = rows.select_columns([*USED, *seed])
     features = Features({**CURATED_FEATURES, **dict.fromkeys(seed, ROW_FEATURES["id"])})
-    return (
-        rows
-        if rows.features == features
-        else rows.cast(features, keep_in_memory=True, load_from_cache_file=False)
-    )
+    return rows if rows.features == features else rows.cast(features, keep_in_memory=True, load_from_cache_file=False)
 
 
 def _one_line(error: Exception) -> str:

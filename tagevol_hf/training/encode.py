@@ -21,9 +21,7 @@ from ..rows import rows_of
 from .formats import MESSAGES, check_format, messages_of, prompt_text
 
 MASKED = -100  # the label that PyTorch's cross entropy leaves out
-ENCODED_FEATURES = Features(
-    {"id": Value("string"), "input_ids": List(Value("int32")), "labels": List(Value("int32"))}
-)
+ENCODED_FEATURES = Features({"id": Value("string"), "input_ids": List(Value("int32")), "labels": List(Value("int32"))})
 
 Encoded = tuple[list[int], list[int]]
 

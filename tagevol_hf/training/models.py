@@ -57,9 +57,7 @@ def load_tokenizer(model: str, *, revision: str, trust_remote_code: bool, eos_to
     except ImportError as error:
         raise MissingExtraError(error.name or "transformers", "train") from error
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            model, revision=revision, trust_remote_code=trust_remote_code
-        )
+        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise RecipeError(

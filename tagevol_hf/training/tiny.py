@@ -17,7 +17,7 @@ ARCHITECTURES = {"llama": "LlamaConfig", "mistral": "MistralConfig", "qwen2": "Q
 # The names are those of Qwen2, whose tokenizer class would otherwise add its own beyond the vocabulary.
 BOS, EOS, PAD, TURN = "<|bos|>", "<|im_end|>", "<|endoftext|>", "<|im_start|>"
 ADDS_BOS = ("llama", "mistral")  # Qwen2 tokenizers put nothing in front of a text
-HEADS = 4
+HEAD_SIZE = 32  # the smallest that vLLM can serve on a CPU
 FEWEST_TOKENS = 256 + 4  # every byte, and the special tokens above
 
 
@@ -39,7 +39,7 @@ def make_tiny_model(
         architecture: "llama", "mistral" or "qwen2".
         texts: What the tokenizer learns its merges from; few or none will do, as every byte has a token.
         vocab_size: Rows of the embedding, at least 260. The tokenizer may end with fewer tokens.
-        hidden_size: Width of the model; a multiple of 8, so that the 4 heads have an even size.
+        hidden_size: Width of the model; a multiple of 32, the size of a head.
         layers: Number of transformer blocks.
         positions: Longest text in tokens.
         seed: Draws the weights; the global random state is left as it was.
@@ -58,8 +58,8 @@ def make_tiny_model(
         "hidden_size": hidden_size,
         "intermediate_size": 2 * hidden_size,
         "num_hidden_layers": layers,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": HEADS // 2,
+        "num_attention_heads": hidden_size // HEAD_SIZE,
+        "num_key_value_heads": 1,
         "max_position_embeddings": positions,
     }
     model = _model(architecture, sizes, tokenizer, seed)
@@ -71,13 +71,11 @@ def make_tiny_model(
 
 def _check(architecture: str, vocab_size: int, hidden_size: int) -> None:
     if architecture not in ARCHITECTURES:
-        raise RecipeError(
-            f"tiny model: architecture {architecture!r} is not known; one of {', '.join(ARCHITECTURES)}"
-        )
+        raise RecipeError(f"tiny model: architecture {architecture!r} is not known; one of {', '.join(ARCHITECTURES)}")
     if vocab_size < FEWEST_TOKENS:
         raise RecipeError(f"tiny model: vocab_size must be at least {FEWEST_TOKENS}, got {vocab_size}")
-    if hidden_size <= 0 or hidden_size % (2 * HEADS):
-        raise RecipeError(f"tiny model: hidden_size must be a multiple of {2 * HEADS}, got {hidden_size}")
+    if hidden_size <= 0 or hidden_size % HEAD_SIZE:
+        raise RecipeError(f"tiny model: hidden_size must be a multiple of {HEAD_SIZE}, got {hidden_size}")
 
 
 def _tokenizer(texts: Iterable[str], vocab_size: int, positions: int, *, adds_bos: bool) -> Any:

@@ -66,14 +66,10 @@ def test_alpaca_is_the_known_format():
 def test_alpaca_keeps_earlier_turns():
     text = prompt_text(row(history=HISTORY))
     assert text.startswith("Be brief.\n\nBelow is")
-    assert text.endswith(
-        "### Instruction:\nOne?\n\n### Response:1\n\n### Instruction:\nAdd.\n\n### Response:"
-    )
+    assert text.endswith("### Instruction:\nOne?\n\n### Response:1\n\n### Instruction:\nAdd.\n\n### Response:")
 
 
-@pytest.mark.parametrize(
-    "text", ["{{ instruction }}", "{% for x in y %}", "{input}", "{# #}", "  a\n", "\\1 %s $x"]
-)
+@pytest.mark.parametrize("text", ["{{ instruction }}", "{% for x in y %}", "{input}", "{# #}", "  a\n", "\\1 %s $x"])
 def test_text_from_data_is_never_a_template(text):
     result = prompt_text(row(instruction=text, input=text, history=[{"role": "user", "content": text}]))
     assert result.count(text) == 3
@@ -118,9 +114,7 @@ def test_messages_labels_equal_those_from_character_offsets(tokenizer):
     rows = dataset(row(), row(id="b", input="x", history=HISTORY, response="é\n日本"))
     for encoded, source in zip(encode(rows, "messages", tokenizer), rows, strict=True):
         text = tokenizer.apply_chat_template(messages_of(source), tokenize=False)
-        spans = [
-            match.span(1) for match in re.finditer(r"<\|im_start\|>assistant\n(.*?<\|im_end\|>)", text, re.S)
-        ]
+        spans = [match.span(1) for match in re.finditer(r"<\|im_start\|>assistant\n(.*?<\|im_end\|>)", text, re.S)]
         assert len(spans) == sum(turn["role"] == "assistant" for turn in messages_of(source))
         whole = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         expected = [
@@ -222,9 +216,7 @@ def test_long_rows_are_cut_or_dropped_and_counted(tokenizer):
 def test_a_row_without_a_label_is_refused_by_name(tokenizer):
     rows = encode(dataset(row(), row(id="lost/7", instruction="long " * 200)), "alpaca", tokenizer)
     limit = len(rows[0]["input_ids"])
-    with pytest.raises(
-        DataError, match=rf"row 'lost/7': no token of its response is within max_length: {limit}"
-    ):
+    with pytest.raises(DataError, match=rf"row 'lost/7': no token of its response is within max_length: {limit}"):
         fit_to_length(rows, limit, "truncate")
     assert fit_to_length(rows, limit, "drop")[1].rows == 1
     with pytest.raises(DataError, match="no row is left to train on"):
@@ -235,7 +227,5 @@ def test_a_row_without_a_label_is_refused_by_name(tokenizer):
 
 def test_the_shown_example_marks_what_is_learned(tokenizer):
     [encoded] = encode(dataset(row()), "alpaca", tokenizer)
-    assert marked_text(encoded["input_ids"], encoded["labels"], tokenizer).endswith(
-        "### Response:«Two.<|im_end|>»"
-    )
+    assert marked_text(encoded["input_ids"], encoded["labels"], tokenizer).endswith("### Response:«Two.<|im_end|>»")
     assert " […] " in marked_text(encoded["input_ids"], encoded["labels"], tokenizer, width=40)

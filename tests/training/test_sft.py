@@ -141,9 +141,7 @@ def test_lora_on_chat_messages_with_qwen2_and_the_labels_of_trl_itself(run_folde
 
     script = load_script("sft")
     options = ["--model_name_or_path", "tiny:qwen2", "--format", "messages", "--use_peft", "--lora_r", "4"]
-    assert script.main(arguments(run_folder, tmp_path / "a", *options, "--max_steps", "2")) == 0, (
-        capsys.readouterr()
-    )
+    assert script.main(arguments(run_folder, tmp_path / "a", *options, "--max_steps", "2")) == 0, capsys.readouterr()
     assert json.loads((tmp_path / "a" / "adapter_config.json").read_text())["r"] == 4
     assert "<|im_start|>assistant\n  «The sum is 0.<|im_end|>»" in capsys.readouterr().out
 
@@ -212,9 +210,7 @@ def test_refusals_do_not_load_torch(run_folder, tmp_path):
         "except SystemExit as end: print(end.code, 'torch' in sys.modules, 'trl' in sys.modules)"
     )
     command = [sys.executable, "-c", code, *arguments(run_folder, tmp_path, "--format", "x")]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True
-    )
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True)
     assert done.stdout.strip() == "2 False False", done.stderr
 
 

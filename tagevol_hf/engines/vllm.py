@@ -1,0 +1,143 @@
+"""vLLM inside this process: requests are added while others run, so no batch ever has an end."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..errors import EngineError
+from .base import Reply, Request
+from .identity import file_digest, model_identity
+from .spec import positive, split_options
+from .vllm_model import LoadedModel
+
+_CHANGES_ANSWERS = ("tokenizer", "tokenizer_revision", "hf_overrides")
+
+
+class VLLMEngine:
+    """A model in this process, loaded at the first request and freed by `close`.
+
+    One thread uses it at a time. vLLM's own environment variables hold; its log is quiet unless
+    `VLLM_LOGGING_LEVEL` is set.
+
+    Args:
+        model: Hub id, or path of a model folder.
+        revision: Branch, tag or commit on the Hub.
+        quantization: vLLM's name of the method, where the model's own configuration does not say it.
+        chat_template: Jinja file to use in place of the tokenizer's template.
+        structured_backend: What keeps a reply to its schema: "guidance" (every reply is strict JSON), "xgrammar",
+            "outlines" or "auto".
+        max_in_flight: Most requests given to vLLM at once, >= 1.
+        engine_args: Any other field of vLLM's `EngineArgs`, such as `{"tensor_parallel_size": 2}`; strings are
+            read as the field's type. Checked when the model is loaded.
+
+    Raises:
+        EngineError: If a local model or the template is not there.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        revision: str | None = None,
+        quantization: str | None = None,
+        chat_template: str | Path | None = None,
+        structured_backend: str = "guidance",
+        max_in_flight: int = 512,
+        engine_args: Mapping[str, object] | None = None,
+    ) -> None:
+        self._model = model
+        self._arguments: dict[str, Any] = {
+            "revision": revision,
+            "quantization": quantization,
+            "chat_template": chat_template,
+            "structured_backend": structured_backend,
+            "max_in_flight": max_in_flight,
+            "engine_args": engine_args,
+        }
+        self._backend = structured_backend
+        self._window = int(positive(f"vllm:{model}", "max_in_flight", max_in_flight, int))
+        self._options: dict[str, object] = dict(engine_args or {})
+        self._options |= {"revision": revision} if revision else {}
+        self._options |= {"quantization": quantization} if quantization else {}
+        self._template_file = Path(chat_template).expanduser() if chat_template else None
+        self.identity = self._identify(revision, quantization)
+        self._running: LoadedModel | None = None
+        self._streams = itertools.count()
+
+    @classmethod
+    def from_spec(cls, rest: str) -> VLLMEngine:
+        """The engine of `vllm:MODEL?option=value&…`, from the part after `vllm:`.
+
+        Raises:
+            EngineError: If the spec cannot be read, or a local model is not there.
+        """
+        model, options = split_options(rest)
+        if not model:
+            raise EngineError("engine 'vllm:': no model is named; expected vllm:MODEL, a Hub id or a folder")
+        return cls(
+            model,
+            revision=options.pop("revision", None),
+            quantization=options.pop("quantization", None),
+            chat_template=options.pop("chat_template", None),
+            structured_backend=options.pop("structured_backend", "guidance"),
+            max_in_flight=int(positive(f"vllm:{model}", "max_in_flight", options.pop("max_in_flight", 512), int)),
+            engine_args=options,
+        )
+
+    def __reduce__(self) -> tuple[Callable[[], VLLMEngine], tuple[()]]:
+        return partial(VLLMEngine, self._model, **self._arguments), ()
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Reply]]:
+        """As `Engine.stream`. Loads the model when the first request comes; closing the iterator aborts the rest.
+
+        Raises:
+            EngineError: If the model cannot be loaded, or vLLM fails.
+            MissingExtraError: If vLLM is not installed.
+        """
+        source = enumerate(requests)
+        stream = next(self._streams)
+        flying: dict[str, int] = {}
+        try:
+            while True:
+                while len(flying) < self._window and (item := next(source, None)) is not None:
+                    name = f"{stream}-{item[0]}"
+                    refusal = self._started().add(name, item[1])
+                    if refusal is None:
+                        flying[name] = item[0]
+                    else:
+                        yield item[0], refusal
+                if not flying:
+                    return
+                if self._running is None:
+                    raise EngineError(f"vllm:{self._model}: the engine was closed while it was answering")
+                for name, reply in self._running.step(flying):
+                    yield flying.pop(name), reply
+        finally:
+            if flying and self._running is not None:
+                self._running.abort(flying)
+
+    def close(self) -> None:
+        """Free the model's memory. Safe to call twice; a later `stream` loads the model again."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.shut_down()
+
+    def _started(self) -> LoadedModel:
+        if self._running is None:
+            self._running = LoadedModel(self._model, self._options, self._backend, self._template_file)
+        return self._running
+
+    def _identify(self, revision: str | None, quantization: str | None) -> str:
+        name = model_identity(self._model, revision, quantization)
+        extras = [f"{option}={self._options[option]}" for option in _CHANGES_ANSWERS if option in self._options]
+        if self._template_file is not None:
+            if not self._template_file.is_file():
+                raise EngineError(
+                    f"chat_template {str(self._template_file)!r}: no such file; expected a Jinja template"
+                )
+            extras.append(f"template={file_digest(self._template_file)}")
+        return "+".join([name, *extras])

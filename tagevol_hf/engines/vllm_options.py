@@ -1,0 +1,76 @@
+"""vLLM's own engine options, read from text and checked against the installed version."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+
+from ..errors import EngineError
+from .spec import unknown_option
+
+_OURS = ("model", "hf_token", "structured_outputs_config", "guided_decoding_backend")
+
+
+def engine_args(model: str, options: Mapping[str, object], structured_backend: str) -> Any:
+    """Make the `EngineArgs` of a model.
+
+    Args:
+        model: Hub id or path.
+        options: Fields of `EngineArgs` by name; a string is read as the field's type.
+        structured_backend: What keeps a reply to its schema: "guidance", "xgrammar", "outlines" or "auto".
+
+    Raises:
+        EngineError: If an option is not a field of `EngineArgs`, or its value not of its type.
+    """
+    from vllm import EngineArgs
+
+    fields = {field.name: field for field in dataclasses.fields(EngineArgs) if not field.name.startswith("_")}
+    values: dict[str, object] = {}
+    for name, value in options.items():
+        if name == "hf_token":
+            raise EngineError("engine option 'hf_token': a token is not given here; set HF_TOKEN in the environment")
+        if name not in fields or name in _OURS:
+            raise unknown_option(f"vllm:{model}", name, fields.keys() - _OURS)
+        values[name] = _typed(f"vllm:{model}", name, value, fields[name].type)
+    defaults: dict[str, object] = {
+        "enable_prefix_caching": True,
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+        "structured_outputs_config": {"backend": structured_backend},  # vLLM >= 0.11
+        "guided_decoding_backend": structured_backend,  # before
+    }
+    kept = {name: value for name, value in defaults.items() if name in fields}
+    return EngineArgs(model=model, **{**kept, **values})
+
+
+def structured_params(schema: str) -> dict[str, Any]:
+    """The argument of `SamplingParams` that keeps a reply to a JSON schema, for this version of vLLM."""
+    import vllm.sampling_params as api
+
+    if hasattr(api, "StructuredOutputsParams"):  # vLLM >= 0.11
+        return {"structured_outputs": api.StructuredOutputsParams(json=schema)}
+    return {"guided_decoding": api.GuidedDecodingParams(json=schema)}
+
+
+def _typed(engine: str, name: str, value: object, kind: Any) -> object:
+    if not isinstance(value, str):
+        return value
+    given: object = value
+    if value[:1] in ("{", "["):
+        try:
+            given = json.loads(value)
+        except ValueError as fault:
+            raise EngineError(f"engine {engine!r}: {name}={value!r} is not valid JSON: {fault}") from None
+    elif value.lower() in ("none", "null"):
+        given = None
+    try:
+        return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(given)
+    except ValidationError as fault:
+        told = fault.errors()[0]["msg"]
+        raise EngineError(f"engine {engine!r}: {name}={value!r}: {told}") from None
+    except (PydanticSchemaGenerationError, PydanticUserError, TypeError):
+        return given  # one of vLLM's own configuration classes, which checks itself
