@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,8 @@ def parse(argv: list[str], given: dict[str, Any]) -> Parsed:
         from trl import ModelConfig, SFTConfig, TrlParser
     except ImportError as error:
         raise MissingExtraError(error.name or "trl", "train") from error
+    # TRL's own default uses the old name of this argument; users can do nothing about it.
+    warnings.filterwarnings("ignore", message="`gradient_checkpointing` is deprecated", category=FutureWarning)
     parser = TrlParser((arguments.CuratedArguments, SFTConfig, ModelConfig), exit_on_error=False)
     arguments.check_names(given, (action.dest for action in parser._actions))
     try:
@@ -138,7 +141,10 @@ def make_trainer(
     model: str, config: SFTConfig, model_config: ModelConfig, encoded: Dataset, tokenizer: Any
 ) -> SFTTrainer:
     """TRL's trainer on data that is tokenized and labelled; packing, LoRA and quantisation are TRL's."""
+    from transformers import PrinterCallback
     from trl import SFTTrainer, get_peft_config, get_quantization_config
+
+    from tagevol_hf.training.callbacks import LossLines
 
     config.model_init_kwargs = {
         "revision": model_config.model_revision,
@@ -146,7 +152,7 @@ def make_trainer(
         "dtype": model_config.dtype,
         **(config.model_init_kwargs or {}),
     }
-    return SFTTrainer(
+    trainer = SFTTrainer(
         model=model,
         args=config,
         train_dataset=encoded.remove_columns("id"),
@@ -154,6 +160,10 @@ def make_trainer(
         quantization_config=get_quantization_config(model_config),
         peft_config=get_peft_config(model_config),
     )
+    if config.disable_tqdm:  # then transformers prints every log as a dictionary; a short line reads better
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(LossLines(say))
+    return trainer
 
 
 def progress_of(trainer: SFTTrainer) -> dict[str, Any]:

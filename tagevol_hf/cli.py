@@ -15,7 +15,6 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from . import __version__
 from .errors import RecipeError, TagEvolError
@@ -61,12 +60,17 @@ def run(
     The same command goes on after an interruption, and asks nothing again when all is done.
     With --set or --limit the run gets a folder of its own, named after them.
     """
+    from .run_folder import read_run
+
     path = _curate(recipe, settings, limit, folder)
     chosen = _training_recipe(recipe, sft, needed=False)
     model = None
     if chosen is not None:
         model = _train(path, chosen, accelerate, [])
-        _evaluate(path, model)
+        if read_run(path)["totals"]["not_chosen"]:
+            _evaluate(path, model)
+        else:
+            out.print("no row was left unchosen: there is nothing to evaluate on")
     else:
         out.print(f"no sft-*.yaml beside {recipe}: nothing is trained")
     page = _report(path)
@@ -122,12 +126,17 @@ def plan(recipe: RecipePath, settings: Settings = None, limit: Limit = None) -> 
     data = loaded.data
     rows = len(load(data.source, config=data.config, split=data.split, revision=data.revision, limit=data.limit))
     steps = plan_steps(loaded, rows)
-    table = _table("step", "rows, at most", "requests, at most", "if all are asked again", "engine")
-    for step in steps:
-        table.add_row(step.name, f"{step.rows:,}", f"{step.requests:,}", f"{step.worst:,}", step.engine or "-")
-    table.add_section()
-    table.add_row("total", "", f"{sum(s.requests for s in steps):,}", f"{sum(s.worst for s in steps):,}", "")
-    out.print(table)
+    lines = [
+        (step.name, f"{step.rows:,}", f"{step.requests:,}", f"{step.worst:,}", step.engine or "-") for step in steps
+    ]
+    total = ("total", "", f"{sum(s.requests for s in steps):,}", f"{sum(s.worst for s in steps):,}", "")
+    for name, rows_in, requests, worst, engine in (
+        ("step", "rows", "requests", "if all redrawn", "engine"),
+        *lines,
+        total,
+    ):
+        out.print(f"{name:<15} {rows_in:>10} {requests:>10} {worst:>15}  {engine}".rstrip())
+    out.print("These are upper bounds; rows that are rejected on the way ask nothing more.")
 
 
 @app.callback(invoke_without_command=True)
@@ -271,33 +280,28 @@ def _summary(run_folder: Path, model: Path | None, page: Path) -> None:
 
     record = read_run(run_folder)
     totals, steps = record["totals"], {step["name"]: step for step in record["steps"]}
-    table = _table("", "", header=False)
-    table.add_row("rows in", f"{totals['read']:,}")
+    lines = [("rows in", f"{totals['read']:,}")]
     if "tag_evol" in steps:
-        table.add_row("evolved", f"{steps['tag_evol']['rows_out']:,}")
-    for reason, count in totals["rejected"].items() or [("", 0)]:
-        table.add_row(f"rejected{': ' if reason else ''}{reason}", f"{count:,}")
-    table.add_row("selected", f"{totals['selected']:,}")
-    table.add_row("not chosen", f"{totals['not_chosen']:,}")
+        lines.append(("evolved", f"{steps['tag_evol']['rows_out']:,}"))
+    lines += [(f"rejected: {reason}", f"{count:,}") for reason, count in totals["rejected"].items()] or [
+        ("rejected", "0")
+    ]
+    lines += [("selected", f"{totals['selected']:,}"), ("not chosen", f"{totals['not_chosen']:,}")]
     if model is not None and (model / "eval.json").exists():
         result = json.loads((model / "eval.json").read_text(encoding="utf-8"))
-        table.add_row(
-            f"held-out loss (n = {result['n']}), nats a token",
-            f"{result['before']['loss']:.3f} → {result['after']['loss']:.3f}",
-        )
-    table.add_row("data", str(run_folder / "selected"))
-    if model is not None:
-        table.add_row("model", str(model))
-    table.add_row("report", str(page))
-    out.print(table)
+        before, after = (f"{result[when]['loss']:.3f}" for when in ("before", "after"))
+        lines.append(("held-out loss", f"{before} before, {after} after training (nats a token, n = {result['n']})"))
+    lines += [
+        ("data", str(run_folder / "selected")),
+        *([("model", str(model))] if model else []),
+        ("report", str(page)),
+    ]
+    width = max(len(name) for name, _ in lines)
+    out.print()
+    for name, value in lines:
+        out.print(f"  {name:<{width}}  {value}")
+    out.print()
     if not all(engine["language_model"] for engine in record["engines"].values()):
         out.print(
             "Made by the built-in rule engine: no language model was used, so this shows the way, not the quality."
         )
-
-
-def _table(*columns: str, header: bool = True) -> Table:
-    table = Table(show_header=header, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="left" if place == 0 or not header else "right", overflow="fold")
-    return table

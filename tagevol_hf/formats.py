@@ -28,7 +28,7 @@ MAX_CHARS = 50_000
 FIELDS = ("id", "instruction", "input", "response", "prompt", "completion", "messages")
 WRITTEN = (
     "aspects", "tags", "seed_id", "seed_instruction", "seed_tags", "budget", "candidates", "chosen_tags", "plan",
-    "open_tags", "labels", "cluster", "clusters", "score", "comparisons", "rank", "why",
+    "open_tags", "labels", "cluster", "clusters", "score", "comparisons", "nearest_other", "cluster_rank", "why",
 )  # fmt: skip
 
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "bot": "assistant",
@@ -68,8 +68,8 @@ def load(
     """
     try:
         found = _read(source, config, split, revision)
-    except (OSError, ValueError, TypeError, DatasetsError, ConnectionError) as fault:
-        line = " ".join(str(fault).split())[:300]
+    except (OSError, ValueError, TypeError, DatasetsError, StopIteration) as fault:
+        line = " ".join(str(fault).split())[:300] or "it holds no rows"
         raise DataError(f"data.source {source!r}: cannot be read ({line})") from fault
     if isinstance(found, DatasetDict):
         if split not in found:

@@ -32,7 +32,7 @@ def plan(recipe: Recipe, rows: int) -> list[StepPlan]:
         if name == "tag_evol":
             rows *= len(options.budgets)
         asks = name in MODEL_STEPS
-        requests = (_comparisons(rows, options) if name == "compare" else rows) if asks else 0
+        requests = (_comparisons(rows, options, recipe.clusters) if name == "compare" else rows) if asks else 0
         attempts = (options.attempts or _attempts(name)) if asks else 0
         steps.append(StepPlan(name, rows, requests, requests * attempts, recipe.engine(name) if asks else ""))
         if name == "select":
@@ -40,9 +40,10 @@ def plan(recipe: Recipe, rows: int) -> list[StepPlan]:
     return steps
 
 
-def _comparisons(rows: int, options: CompareStep) -> int:
-    """Pair-rows: each row in `comparisons` pairs, one more pair where a cluster's rows do not come out even."""
-    return -(-rows * options.comparisons // 2) * (2 if options.orders == "both" else 1)
+def _comparisons(rows: int, options: CompareStep, clusters: int) -> int:
+    """Pair-rows: each row in `comparisons` pairs, and a few more for odd clusters and those of one row."""
+    pairs = -(-(rows + clusters) * options.comparisons // 2)
+    return pairs * (2 if options.orders == "both" else 1)
 
 
 def _attempts(name: str) -> int:

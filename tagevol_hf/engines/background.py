@@ -20,20 +20,27 @@ class BackgroundLoop:
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=_run, args=(self._loop,), name=name, daemon=True)
+        self._closed = False
         self._thread.start()
 
     def call(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine in the loop and wait for its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    def soon(self, function: Callable[..., object], *arguments: object) -> None:
-        """Have a function called in the loop; does not wait. Does nothing after `close`."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function, *arguments)
+    def soon(self, function: Callable[..., object], *arguments: object) -> bool:
+        """Have a function called in the loop; does not wait. False after `close`, when nothing is called."""
+        if self._closed:
+            return False
+        self._loop.call_soon_threadsafe(function, *arguments)
+        return True
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Cancel what runs, run a last coroutine, end the loop and its thread. Safe to call twice."""
-        if self._loop.is_closed() or not self._thread.is_alive():
+        if self._closed or not self._thread.is_alive():
+            return
+        self._closed = True
+        if threading.current_thread() is self._thread:  # called by the garbage collector
+            self._loop.stop()
             return
         asyncio.run_coroutine_threadsafe(_finish(last), self._loop).result(timeout=10)
         self._loop.call_soon_threadsafe(self._loop.stop)

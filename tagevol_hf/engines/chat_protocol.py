@@ -31,13 +31,14 @@ class Fault:
     """Why an attempt gave no reply.
 
     Attributes:
-        kind: "retry" (ask again), "busy" (ask again, and ask less at once), "format" (the server does not know this
-            response format), "fatal" (nothing will be answered: wrong key, wrong model).
+        kind: "retry" (ask again), "busy" (ask again, and ask less at once), "timeout" (no answer in time; the
+            same), "unreachable" (no connection), "format" (the server does not know this response format), "fatal"
+            (nothing will be answered: wrong key, wrong model).
         detail: The server's message in one line.
         wait: Seconds that the server asked to wait, 0 where it did not.
     """
 
-    kind: Literal["retry", "busy", "format", "fatal"]
+    kind: Literal["retry", "busy", "timeout", "unreachable", "format", "fatal"]
     detail: str
     wait: float = 0.0
 
@@ -91,9 +92,7 @@ def _read_completion(text: str) -> Reply | Fault:
         if reason == "content_filter":
             return failed("refused_request", "the server's content filter held the reply back")
         finish: FinishReason = "length" if reason == "length" else "stop"
-        return Reply(
-            content, finish, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, cached or 0
-        )
+        return Reply(content, finish, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, cached or 0)
     except (ValueError, LookupError, TypeError, AttributeError):
         return Fault("retry", f"the answer is not a chat completion: {_message(text)}")
 

@@ -65,6 +65,11 @@ class Member:
     fault: str = ""
     _rest: float = 0.0
 
+    @property
+    def room(self) -> int:
+        """Requests that may start there now; one at a time at a server that was left and is tried again."""
+        return int(1 if self._rest else self.limit.value) - self.running
+
     def leave(self, now: float, fault: str) -> None:
         """It cannot be reached: leave it for a while, longer each time."""
         self.fault = fault
@@ -102,9 +107,9 @@ class Pool:
             self._waiting.append(turn)
             try:
                 await turn
-            finally:
-                if not turn.done() or turn.cancelled():
-                    self._discard(turn)
+            except asyncio.CancelledError:
+                self._pass_on(turn)
+                raise
         member.running += 1
         return member
 
@@ -115,7 +120,7 @@ class Pool:
 
     def _choose(self, now: float) -> Member | None:
         there = self.up(now) or [min(self.members, key=lambda member: member.down_until)]
-        free = [member for member in there if member.running < member.limit.value]
+        free = [member for member in there if member.room > 0]
         if not free:
             return None
         self._next += 1
@@ -124,14 +129,15 @@ class Pool:
         return equal[self._next % len(equal)]
 
     def _wake(self) -> None:
-        room = sum(max(0, int(member.limit.value) - member.running) for member in self.members)
+        room = sum(max(0, member.room) for member in self.members)
         while self._waiting and room > 0:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
                 room -= 1
 
-    def _discard(self, turn: asyncio.Future[None]) -> None:
+    def _pass_on(self, turn: asyncio.Future[None]) -> None:
+        """Give up a place in the queue, or the turn that had just come."""
         if turn in self._waiting:
             self._waiting.remove(turn)
         self._wake()

@@ -86,9 +86,7 @@ def river(flows: Sequence[Flow]) -> River | None:
         if flow.added:
             start = max(joined - 22, _LABELS + 4)
             ribbons.append(_ribbon((x - 0.62 * wide, start), (x, joined), flow.added * scale, "added", flow))
-            counts.append(
-                Mark(x - 0.66 * wide, start + flow.added * scale / 2 + 4, f"+{count(flow.added)}", "added")
-            )
+            counts.append(Mark(x - 0.66 * wide, start + flow.added * scale / 2 + 4, f"+{count(flow.added)}", "added"))
         edge = bottom
         for kind, rows in (("rejected", flow.rejected), ("not-chosen", flow.not_chosen)):
             if rows:
@@ -123,9 +121,7 @@ def _tops(flows: Sequence[Flow], scale: float) -> list[float]:
     return tops
 
 
-def _ribbon(
-    start: tuple[float, float], end: tuple[float, float], thick: float, kind: str, flow: Flow
-) -> Ribbon:
+def _ribbon(start: tuple[float, float], end: tuple[float, float], thick: float, kind: str, flow: Flow) -> Ribbon:
     (x0, y0), (x1, y1) = start, end
     thick = max(thick, 1.5)
     middle = (x0 + x1) / 2

@@ -65,11 +65,7 @@ def training(folder: Path | None) -> Training | None:
 
 
 def _facts(raw: Mapping[str, Any]) -> tuple[str, ...]:
-    facts = [
-        plural(raw[name], name.rstrip("s"))
-        for name in ("rows", "tokens")
-        if number_of(raw.get(name)) is not None
-    ]
+    facts = [plural(raw[name], name.rstrip("s")) for name in ("rows", "tokens") if number_of(raw.get(name)) is not None]
     if (epochs := number_of(raw.get("epochs"))) is not None:
         facts.append(f"{decimal(epochs)} {'epoch' if epochs == 1 else 'epochs'}")
     if number_of(raw.get("seconds")) is not None:
@@ -122,11 +118,7 @@ def _caption(raw: Mapping[str, Any]) -> str:
         if number_of(raw.get(key)) is not None
     ]
     means = raw.get("held_out_means")
-    return (
-        named
-        + (f" on {', '.join(sizes)}" if sizes else "")
-        + (f": {means}" if isinstance(means, str) else "")
-    )
+    return named + (f" on {', '.join(sizes)}" if sizes else "") + (f": {means}" if isinstance(means, str) else "")
 
 
 def _sample(entry: Any) -> Sample:

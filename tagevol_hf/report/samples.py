@@ -138,16 +138,12 @@ def _first(dataset: Dataset | None, most: int) -> list[dict[str, Any]]:
 
 
 def _budgets(chosen: Dataset | None, other: Dataset | None) -> tuple[tuple[int, int, int], ...]:
-    taken, left = (
-        Counter(int(value) for value in _numbers(dataset, "budget")) for dataset in (chosen, other)
-    )
+    taken, left = (Counter(int(value) for value in _numbers(dataset, "budget")) for dataset in (chosen, other))
     return tuple((budget, taken[budget] + left[budget], taken[budget]) for budget in sorted(taken | left))
 
 
 def _clusters(chosen: Dataset | None, other: Dataset | None, names: Mapping[str, str]) -> list[Cluster]:
-    taken, left = (
-        Counter(int(value) for value in _numbers(dataset, "cluster")) for dataset in (chosen, other)
-    )
+    taken, left = (Counter(int(value) for value in _numbers(dataset, "cluster")) for dataset in (chosen, other))
     sizes = taken + left
     ranked = sorted(sizes, key=lambda number: (-sizes[number], number))
     return [Cluster(str(n), names.get(str(n), ""), sizes[n], taken[n]) for n in ranked]
@@ -155,13 +151,8 @@ def _clusters(chosen: Dataset | None, other: Dataset | None, names: Mapping[str,
 
 def _cluster_names(file: Path) -> Mapping[str, str]:
     names = read_json(file).get("names")
-    pairs = (
-        enumerate(names) if isinstance(names, list) else names.items() if isinstance(names, Mapping) else ()
-    )
-    return {
-        str(key): ", ".join(map(str, name[:3])) if isinstance(name, list) else str(name)
-        for key, name in pairs
-    }
+    pairs = enumerate(names) if isinstance(names, list) else names.items() if isinstance(names, Mapping) else ()
+    return {str(key): ", ".join(map(str, name[:3])) if isinstance(name, list) else str(name) for key, name in pairs}
 
 
 def _evolution(chosen: Dataset | None, other: Dataset | None) -> tuple[Evolution, ...]:
@@ -195,16 +186,12 @@ def _example(seed: str, places: Mapping[int, tuple[Dataset, int, bool]]) -> Evol
 def _evolved(budget: int, row: Mapping[str, Any], selected: bool, before: str) -> Evolved:
     shown = cut(row.get("instruction"), 900)
     pieces = () if shown.rest else tuple(changes(before, shown.head))
-    return Evolved(
-        budget, pieces, shown, _texts(row.get("chosen_tags")), cut(row.get("plan"), 4000), selected
-    )
+    return Evolved(budget, pieces, shown, _texts(row.get("chosen_tags")), cut(row.get("plan"), 4000), selected)
 
 
 def _chosen(row: Mapping[str, Any]) -> Chosen:
     facts = {
-        name: row[name]
-        for name in ("cluster", "rank", "score", "comparisons", "budget")
-        if row.get(name) is not None
+        name: row[name] for name in ("cluster", "rank", "score", "comparisons", "budget") if row.get(name) is not None
     }
     return Chosen(
         str(row.get("id", "")),
@@ -227,11 +214,7 @@ def _rejected(lost: Dataset | None) -> dict[str, tuple[Rejected, ...]]:
             if reason is not None and len(first[reason]) < _PER_REASON:
                 first[reason].append(number)
             number += 1
-    return (
-        {reason: tuple(_lost(lost[place]) for place in places) for reason, places in first.items()}
-        if lost
-        else {}
-    )
+    return {reason: tuple(_lost(lost[place]) for place in places) for reason, places in first.items()} if lost else {}
 
 
 def _lost(row: Mapping[str, Any]) -> Rejected:

@@ -118,9 +118,7 @@ def _joins(character: str) -> bool:
     return modifier or character == "\u200d" or unicodedata.category(character).startswith("M")
 
 
-_WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\s\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+\s*|\s+"
-)
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\s\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+\s*|\s+")
 _LONGEST_DIFF = 1600
 
 

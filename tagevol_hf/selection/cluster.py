@@ -66,7 +66,7 @@ class Clusters:
         """Write the clusters as JSON."""
         body = {
             "format": _FORMAT,
-            "k": self.k,
+            "shape": self.centres.shape,
             "seed": self.seed,
             "embedder": self.embedder,
             "note": self.note,
@@ -87,7 +87,7 @@ class Clusters:
             if body["format"] != _FORMAT:
                 raise DataError(f"{path}: clusters of format {body['format']}, expected {_FORMAT}; fit them again")
             names = tuple(tuple(labels) for labels in body["names"])
-            centres = np.asarray(body["centres"], dtype=np.float64).reshape(len(names), -1 if names else 0)
+            centres = np.asarray(body["centres"], dtype=np.float64).reshape(body["shape"])
             return cls(centres, names, body["seed"], body["embedder"], body["note"])
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise DataError(f"{path}: not a file of clusters ({fault!r})") from None

@@ -190,6 +190,6 @@ def _pair_rows(
 
 def _taken(values: pa.Array, places: Sequence[int]) -> pa.ChunkedArray:
     """The values at some places, in blocks that stay below Arrow's 2 GiB a block of text."""
-    starts = range(0, len(places), _BLOCK)
+    starts = range(0, max(1, len(places)), _BLOCK)
     blocks = [values.take(pa.array(places[start : start + _BLOCK], pa.int64())) for start in starts]
     return pa.chunked_array(blocks, type=pa.large_string())

@@ -61,7 +61,8 @@ class NgramEmbedder:
             n_features=self.dimension,
             dtype=np.float32,
         )
-        return _unit(hashing.transform(texts).toarray())
+        clean = [text.encode("utf-8", "replace").decode() for text in texts]  # a lone surrogate cannot be hashed
+        return _unit(hashing.transform(clean).toarray())
 
 
 class SentenceEmbedder:

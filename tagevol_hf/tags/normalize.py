@@ -261,7 +261,7 @@ def _entry(tag: str, count: int, key: str, head: str | None, joined: Mapping[str
     if head is None:
         return Entry(tag, count, key, None, "frequency", f"fewer than {alpha} rows have it")
     if (moved := joined.get(head)) is not None:
-        why = f"{head!r} is {moved.distance:.4f} away by cosine"
+        why = f"{head!r} is {moved.distance:.4f} from {moved.into!r} by cosine distance"
         return Entry(tag, count, key, moved.into, "semantic", why)
     if tag == head:
         return Entry(tag, count, key, tag, "kept", "the most frequent name of its group")

@@ -156,13 +156,22 @@ def build_demo_run(folder: Path) -> Path:
             ("wrong_count", '{"chosen": [4, 4, 9], "plan": "Weave in all of them.", "evolved": "…"}'),
             ("truncated", '{"chosen": [2, 7, 11, 13, 20], "plan": "' + "Think about it once more. " * 60),
         ][place % 3]
-        row.update(rejection=rejection("tag_evol", reason, "expected 3 distinct numbers, got 2", raw, 3), score=None, cluster=None)
+        row.update(
+            rejection=rejection("tag_evol", reason, "expected 3 distinct numbers, got 2", raw, 3),
+            score=None,
+            cluster=None,
+        )
     save(folder, selected=selected, not_chosen=other, rejected=lost)
     write(folder / "run.json", demo_record(len(selected), len(other), Counter(r["rejection"]["reason"] for r in lost)))
     write(folder / "tag_pool.json", {"format": 1, "tags": _demo_tags()})
     write(folder / "clusters.json", {"format": 1, "names": CLUSTERS})
-    (folder / "recipe.yaml").write_text("name: quickstart\nseed: 42\nengines:\n  default: builtin\nsteps:\n- aspect_tags: {}\n")
-    history = [{"step": step, "epoch": step / 10, "loss": 2.1 + 5.4 * exp(-step / 22) + 0.08 * (step % 3)} for step in range(5, 121, 5)]
+    (folder / "recipe.yaml").write_text(
+        "name: quickstart\nseed: 42\nengines:\n  default: builtin\nsteps:\n- aspect_tags: {}\n"
+    )
+    history = [
+        {"step": step, "epoch": step / 10, "loss": 2.1 + 5.4 * exp(-step / 22) + 0.08 * (step % 3)}
+        for step in range(5, 121, 5)
+    ]
     write(
         folder / "sft-tiny" / "train.json",
         {"model": "tiny:llama", "rows": 48, "tokens": 9120, "epochs": 12.0, "seconds": 21.4, "loss_history": history,

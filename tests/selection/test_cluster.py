@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from datasets import Dataset, Features, List, Value
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tagevol_hf.errors import DataError
+from tagevol_hf.rows import REJECTION, rejection
+from tagevol_hf.selection.cluster import Clusters, add_clusters, fit_clusters
+from tagevol_hf.tags.embed import NgramEmbedder
+
+LABELLED = Features({"id": Value("string"), "labels": List(Value("string")), "rejection": REJECTION})
+
+
+class Points:
+    """Each label is its own vector: "x y" in the plane."""
+
+    identity = "points"
+
+    def encode(self, texts):
+        return np.array([[float(part) for part in text.split()] for text in texts], dtype=np.float32).reshape(-1, 2)
+
+
+def labelled(*label_lists, marks=()):
+    return Dataset.from_dict(
+        {
+            "id": [str(place) for place in range(len(label_lists))],
+            "labels": list(label_lists),
+            "rejection": [rejection("x", "timeout") if place in marks else None for place in range(len(label_lists))],
+        },
+        features=LABELLED,
+    )
+
+
+TWO = labelled(["0 0"], ["0 0"], ["0 0"], ["0 3"], ["10 0"], ["10 1"], ["0 0", "10 0"])
+
+
+def test_centres_are_weighted_by_count_and_the_heaviest_is_first():
+    clusters = fit_clusters(TWO, k=2, embedder=Points())
+    # left: (0, 0) four times and (0, 3) once; right: (10, 0) twice and (10, 1) once
+    np.testing.assert_allclose(clusters.centres, [[0, 0.6], [10, 0.333333]], atol=1e-6)
+    assert clusters.k == 2
+    assert clusters.note == ""
+    assert clusters.names[1] == ("10 0", "10 1")
+
+
+def test_rows_go_to_the_nearest_centre_of_their_mean_and_to_all_clusters_of_their_labels():
+    rows = labelled(["0 0", "10 0", "10 1"], ["0 0"], ["0 0", "0 3"], ["10 1", "0 0", "0 3"])
+    done = add_clusters(rows, fit_clusters(TWO, k=2, embedder=Points()), Points())
+    assert done["cluster"][:] == [1, 0, 0, 0]
+    assert done["clusters"][:] == [[0, 1], [0], [0], [0, 1]]
+    assert done["nearest_other"][:] == [0, 1, 1, 1]
+    assert done["rejection"][:] == [None] * 4
+    assert done.features["clusters"] == List(Value("int64"))
+
+
+def test_the_nearest_other_cluster_has_rows_here():
+    three = labelled(["0 0"], ["4 0"], ["20 0"])
+    clusters = fit_clusters(three, k=3, embedder=Points())
+    number = {tuple(centre): place for place, centre in enumerate(clusters.centres.tolist())}
+    done = add_clusters(labelled(["0 0"], ["20 0"]), clusters, Points())
+    assert done["nearest_other"][:] == [number[20, 0], number[0, 0]]  # not that of (4, 0)
+    assert add_clusters(labelled(["0 0"], ["0 0"]), clusters, Points())["nearest_other"][:] == [None, None]
+
+
+def test_k_is_lowered_to_the_distinct_labels_and_says_so():
+    clusters = fit_clusters(labelled(["0 0"], ["1 1"], ["1 1"]), k=50, embedder=Points())
+    assert clusters.k == 2
+    assert clusters.note == "50 clusters asked for, 2 distinct labels: 2 clusters"
+    assert clusters.names == (("1 1",), ("0 0",))
+
+
+def test_rejected_rows_do_not_count_and_rows_without_labels_are_rejected():
+    rows = labelled(["0 0"], ["9 9"], [], marks=(1,))
+    clusters = fit_clusters(rows, k=5, embedder=Points())
+    assert clusters.k == 1
+    done = add_clusters(rows, clusters, Points())
+    assert done["cluster"][:] == [0, None, None]
+    assert [mark and (mark["stage"], mark["reason"]) for mark in done["rejection"]] == [
+        None,
+        ("x", "timeout"),
+        ("cluster", "no_tags"),
+    ]
+
+
+def test_empty_data_and_rows_that_are_all_rejected():
+    for rows in (labelled(), labelled(["0 0"], marks=(0,)), labelled([])):
+        clusters = fit_clusters(rows, k=3, embedder=NgramEmbedder())
+        assert clusters.k == 0
+        done = add_clusters(rows, clusters, NgramEmbedder())
+        assert done.features["cluster"] == Value("int64")
+        assert all(mark is not None for mark in done["rejection"])
+    with pytest.raises(DataError, match="fitted on rows without labels"):
+        add_clusters(labelled(["a"]), clusters, NgramEmbedder())
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.permutations(range(12)))
+def test_row_order_does_not_matter(order):
+    words = ["poem", "story", "novel", "essay", "python", "sql", "java", "rust", "algebra", "geometry", "sum", "proof"]
+    lists = [[words[place], words[(place * 5) % 12]] for place in range(12)]
+    expected = fit_clusters(labelled(*lists), k=4, embedder=NgramEmbedder(64), seed=3)
+    rows = labelled(*lists).select(order)
+    clusters = fit_clusters(rows, k=4, embedder=NgramEmbedder(64), seed=3)
+    assert np.array_equal(clusters.centres, expected.centres)
+    assert clusters.names == expected.names
+    found = dict(zip(rows["id"], add_clusters(rows, clusters, NgramEmbedder(64))["cluster"], strict=True))
+    plain = add_clusters(labelled(*lists), expected, NgramEmbedder(64))
+    assert found == dict(zip(plain["id"], plain["cluster"], strict=True))
+
+
+def test_saved_and_loaded_they_are_the_same(tmp_path):
+    for rows in (TWO, labelled()):
+        clusters = fit_clusters(rows, k=2, embedder=Points())
+        clusters.save(tmp_path / "clusters.json")
+        again = Clusters.load(tmp_path / "clusters.json")
+        assert np.array_equal(again.centres, clusters.centres)
+        assert (again.names, again.seed, again.embedder, again.note) == (clusters.names, 42, "points", clusters.note)
+    (tmp_path / "clusters.json").write_text("{}")
+    with pytest.raises(DataError, match=r"clusters\.json: not a file of clusters"):
+        Clusters.load(tmp_path / "clusters.json")
+
+
+def test_wrong_input_is_named():
+    clusters = fit_clusters(TWO, k=2, embedder=Points())
+    with pytest.raises(DataError, match="fitted with the embedder points, got builtin-ngrams-2-4-512; use the same"):
+        add_clusters(TWO, clusters, NgramEmbedder())
+    with pytest.raises(DataError, match=r"cluster\.k: expected at least 1, got 0"):
+        fit_clusters(TWO, k=0, embedder=Points())
+    with pytest.raises(DataError, match="need the column labels; the data set has: id; apply add_labels first"):
+        fit_clusters(Dataset.from_dict({"id": ["a"]}), k=1, embedder=Points())

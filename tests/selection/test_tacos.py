@@ -1,0 +1,211 @@
+import json
+import re
+
+import pytest
+from datasets import Dataset, Features, Value
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scripted import ScriptedEngine
+
+from tagevol_hf.engines.base import failed
+from tagevol_hf.engines.open import open_engine
+from tagevol_hf.errors import DataError
+from tagevol_hf.rows import REJECTION, ROW_FEATURES, rejection
+from tagevol_hf.selection.compare import DIMENSIONS
+from tagevol_hf.selection.tacos import quota, select, tacos
+
+SCORED = Features({"id": Value("string"), "cluster": Value("int64"), "score": Value("float64"), "rejection": REJECTION})
+
+
+def scored(*rows):
+    """Rows of (id, cluster, score)."""
+    columns = {name: [row[place] for row in rows] for place, name in enumerate(("id", "cluster", "score"))}
+    return Dataset.from_dict({**columns, "rejection": [None] * len(rows)}, features=SCORED)
+
+
+# --- the selection ----------------------------------------------------------------------------------------------
+
+
+def test_small_clusters_give_all_and_the_larger_ones_the_rest():
+    assert quota({0: 10, 1: 1, 2: 10}, 20) == {0: 9, 1: 1, 2: 10}
+    assert quota({0: 3, 1: 3}, 3) == {0: 1, 1: 2}
+    assert quota({0: 3, 1: 2}, 9) == {0: 3, 1: 2}
+    assert quota({}, 5) == {}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(1, 30), max_size=12), st.integers(0, 200))
+def test_exactly_n_in_fair_shares(sizes, n):
+    taken = quota(dict(enumerate(sizes)), n)
+    assert sum(taken.values()) == min(n, sum(sizes))
+    for number, count in taken.items():
+        assert 0 <= count <= sizes[number]
+        if count < sizes[number]:  # nobody has more than one above a cluster that still has rows
+            assert all(other <= count + 1 for other in taken.values())
+
+
+def test_the_best_of_each_cluster_with_its_reason():
+    rows = scored(("a", 0, 10.0), ("b", 1, 70.0), ("c", 0, 90.5), ("d", 0, 50.0), ("e", 1, 20.0))
+    selection = select(rows, n=3)
+    assert selection.indices == [1, 2, 3]
+    assert selection.left == (0, 4)
+    assert selection.quotas == {0: 2, 1: 1}
+    chosen = selection.apply(rows)
+    assert chosen["id"][:] == ["b", "c", "d"]
+    assert chosen["cluster_rank"][:] == [1, 1, 2]
+    assert chosen["why"][1] == "number 1 of 3 in cluster 0, score 90.50"
+    assert selection.summary() == {"asked": 3, "chosen": 3, "left": 2, "clusters": 2, "warning": ""}
+
+
+def test_more_than_there_is_takes_all_and_says_so():
+    selection = select(scored(("a", 0, 1.0), ("b", 1, 2.0)), n=5)
+    assert selection.indices == [0, 1]
+    assert selection.warning == "5 rows asked for, there are 2: all are taken"
+    assert select(scored(), n=2).warning == "2 rows asked for, there are 0: all are taken"
+    assert len(select(scored(), n=2).apply(scored())) == 0
+    assert select(scored(("a", 0, 1.0)), n=0).left == (0,)
+
+
+def test_a_row_without_a_score_comes_last():
+    selection = select(scored(("a", 0, None), ("b", 0, 1.0)), n=1)
+    assert selection.indices == [1]
+    both = select(scored(("a", 0, None), ("b", 0, 1.0)), n=2)
+    assert both.choices[0].why == "number 2 of 2 in cluster 0, no score"
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from([1.0, 2.0, None])), max_size=15),
+    st.integers(0, 16),
+    st.randoms(),
+)
+def test_ties_are_stable_under_shuffling(values, n, random_source):
+    rows = [(f"r{place:02}", number, score) for place, (number, score) in enumerate(values)]
+    expected = {choice.id: choice.why for choice in select(scored(*rows), n=n).choices}
+    shuffled = select(scored(*random_source.sample(rows, len(rows))), n=n)
+    assert {choice.id: choice.why for choice in shuffled.choices} == expected
+    assert shuffled.indices == sorted(shuffled.indices)
+    assert sorted([*shuffled.indices, *shuffled.left]) == list(range(len(rows)))
+
+
+def test_wrong_input_is_named():
+    with pytest.raises(DataError, match=r"select\.n: expected 0 or more, got -1"):
+        select(scored(), n=-1)
+    with pytest.raises(DataError, match="select needs the columns score; the data set has: id, cluster, rejection"):
+        select(scored().remove_columns("score"), n=1)
+    with pytest.raises(DataError, match="'a' stands there twice"):
+        select(scored(("a", 0, 1.0), ("a", 0, 1.0)), n=1)
+    marked = scored(("a", 0, 1.0)).map(lambda _: {"rejection": rejection("x", "timeout")}, features=SCORED)
+    with pytest.raises(DataError, match="row 'a' is rejected or has no cluster"):
+        select(marked, n=1)
+
+
+# --- the whole journey ------------------------------------------------------------------------------------------
+
+TOPICS = ("poem", "python", "algebra")
+
+
+def rows(count, marks=(), text=None):
+    return Dataset.from_dict(
+        {
+            "id": [f"r{place:02}" for place in range(count)],
+            "instruction": [text or f"{TOPICS[place % 3]} {place}" for place in range(count)],
+            "input": [""] * count,
+            "response": [f"answer {place}" for place in range(count)],
+            "history": [[] for _ in range(count)],
+            "rejection": [rejection("load", "too_long") if place in marks else None for place in range(count)],
+        },
+        features=ROW_FEATURES,
+    )
+
+
+def judge(request):
+    """Tags a query by its first word; scores "answer N" with 20 + N, in either place."""
+    text = request.messages[-1].content
+    if request.schema["title"] == "open_tags":
+        topic = re.search(r"<query>\n(\w+)", text).group(1)
+        return json.dumps({"tags": [{"tag": topic, "explanation": "it says so"}]})
+    numbers = [20 + int(number) for number in re.findall(r"_response>\nanswer (\d+)\n", text)]
+    items = [{**dict.fromkeys(DIMENSIONS, number), "score": number} for number in numbers]
+    return json.dumps({"analysis": "", "first": items[0], "second": items[1]})
+
+
+def everything(result):
+    parts = (result.selected, result.not_chosen, result.rejected)
+    return sorted(row_id for part in parts for row_id in part["id"])
+
+
+def test_the_best_answers_of_each_topic_are_selected():
+    engine = ScriptedEngine(judge)
+    result = tacos(rows(30), engine, n=6, k=3)
+    assert result.selected["id"][:] == ["r24", "r25", "r26", "r27", "r28", "r29"]
+    assert len(result.not_chosen) == 24
+    assert len(result.rejected) == 0
+    assert everything(result) == rows(30)["id"][:]
+    assert result.normalizer.names == ["algebra", "poem", "python"]
+    assert result.clusters.k == 3
+    assert result.selected[0]["labels"] == ["poem"]
+    assert result.selected[0]["score"] == 44.0
+    assert result.reliability["flip_rate"] == 0
+    # 30 rows are tagged; in each topic 10 rows meet 2 others, both orders
+    assert engine.asked == 30 + len(result.comparisons) == 30 + 3 * 10 * 2
+
+
+def test_row_order_does_not_matter():
+    engine = open_engine("builtin")
+    plain = tacos(rows(20), engine, n=7, k=3)
+    shuffled = tacos(rows(20).shuffle(seed=5), engine, n=7, k=3)
+    by_id = {row["id"]: row for row in plain.selected}
+    assert {row["id"]: row for row in shuffled.selected} == by_id
+    assert shuffled.reliability == plain.reliability
+
+
+def test_rows_that_leave_at_any_step_are_accounted_for():
+    def faulty(request):
+        text = request.messages[-1].content
+        if request.schema["title"] == "open_tags" and text.endswith("algebra 2\n</query>"):
+            return "no JSON"
+        if request.schema["title"] == "compare" and "answer 3\n" in text:
+            return failed("timeout")
+        return judge(request)
+
+    result = tacos(rows(12, marks=(0,)), ScriptedEngine(faulty), n=4, k=2)
+    reasons = {row["id"]: (row["rejection"]["stage"], row["rejection"]["reason"]) for row in result.rejected}
+    assert reasons == {
+        "r00": ("load", "too_long"),
+        "r02": ("open_tags", "not_json"),
+        "r03": ("compare", "no_score"),
+    }
+    assert len(result.selected) == 4
+    assert everything(result) == rows(12)["id"][:]
+    assert result.reliability["missing"] > 0
+
+
+@pytest.mark.parametrize(
+    ("dataset", "selected", "rejected"),
+    [
+        (rows(0), 0, 0),
+        (rows(1), 0, 1),  # nothing to compare it with
+        (rows(2), 2, 0),
+        (rows(4, marks=(0, 1, 2, 3)), 0, 4),
+        (rows(6, text="poem, the same text"), 4, 0),
+    ],
+    ids=["empty", "one row", "two lone rows", "all rejected", "equal texts"],
+)
+def test_small_and_odd_data(dataset, selected, rejected):
+    result = tacos(dataset, ScriptedEngine(judge), n=4)
+    assert (len(result.selected), len(result.rejected)) == (selected, rejected)
+    assert everything(result) == dataset["id"][:]
+    assert result.selected.features["score"] == Value("float64")
+
+
+def test_an_engine_that_answers_nothing_useful_rejects_all_rows():
+    result = tacos(rows(5), ScriptedEngine(lambda _: "?"), n=2)
+    assert {row["rejection"]["reason"] for row in result.rejected} == {"not_json"}
+    assert everything(result) == rows(5)["id"][:]
+
+
+def test_more_than_there_is_takes_all():
+    result = tacos(rows(6), ScriptedEngine(judge), n=50)
+    assert len(result.selected) == 6
+    assert result.selection.warning == "50 rows asked for, there are 6: all are taken"

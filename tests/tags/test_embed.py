@@ -1,0 +1,93 @@
+import os
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tagevol_hf.errors import MissingExtraError
+from tagevol_hf.tags.embed import NgramEmbedder, SentenceEmbedder, open_embedder
+
+DATA = Path(os.environ.get("TAGEVOL_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+MODEL = DATA.parent / "models" / "potion-base-4m-int8"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.text(max_size=30), max_size=6))
+def test_builtin_vectors_have_unit_length_for_any_text(texts):
+    vectors = NgramEmbedder().encode(texts)
+    assert vectors.shape == (len(texts), 512)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_builtin_vectors_are_deterministic_and_do_not_depend_on_the_other_texts():
+    one, both = NgramEmbedder().encode(["unit test"]), NgramEmbedder().encode(["poem", "unit test"])
+    assert np.array_equal(one[0], both[1])
+
+
+def test_similar_spelling_is_near_and_blank_text_has_a_place():
+    near, other, far, blank, empty = NgramEmbedder().encode(["translation", "translations", "网络安全", " ", ""])
+    assert near @ other > 0.8
+    assert near @ far < 0.3
+    assert blank[0] == empty[0] == 1
+
+
+def test_identity_names_what_decides_the_vectors():
+    assert NgramEmbedder().identity == "builtin-ngrams-2-4-512"
+    assert NgramEmbedder(64).identity != NgramEmbedder().identity
+    assert open_embedder("builtin") == NgramEmbedder()
+
+
+def folder_model(path, weights=b"1"):
+    path.mkdir(parents=True)
+    (path / "config.json").write_text("{}")
+    (path / "model.safetensors").write_bytes(weights)
+    return path
+
+
+def test_identity_of_a_folder_is_its_content_and_not_its_place(tmp_path):
+    here, there = folder_model(tmp_path / "a" / "m"), folder_model(tmp_path / "b" / "m")
+    other = folder_model(tmp_path / "c" / "m", b"2")
+    assert SentenceEmbedder(here).identity == open_embedder(str(there)).identity
+    assert SentenceEmbedder(here).identity.startswith("m@")
+    assert SentenceEmbedder(here).identity != SentenceEmbedder(other).identity
+    assert SentenceEmbedder("org/name").identity == "org/name"
+
+
+def test_a_sentence_model_is_loaded_once_on_use_and_scaled_to_unit_length(monkeypatch):
+    loaded = []
+
+    class SentenceTransformer:
+        def __init__(self, name):
+            loaded.append(name)
+
+        def encode(self, texts, **_):
+            return np.array([[3.0, 4.0] if text else [0.0, 0.0] for text in texts])
+
+    monkeypatch.setitem(
+        sys.modules, "sentence_transformers", types.SimpleNamespace(SentenceTransformer=SentenceTransformer)
+    )
+    embedder = SentenceEmbedder("org/name")
+    assert loaded == []
+    np.testing.assert_allclose(embedder.encode(["a", ""]), [[0.6, 0.8], [1, 0]], atol=1e-6)
+    embedder.encode(["b"])
+    assert loaded == ["org/name"]
+
+
+def test_a_missing_library_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'tagevol_hf\[embed\]'"):
+        SentenceEmbedder("org/name").encode(["a"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MODEL.is_dir(), reason=f"{MODEL} is not there")
+def test_a_real_static_model_knows_synonyms():
+    pytest.importorskip("sentence_transformers")
+    car, automobile, poem = SentenceEmbedder(MODEL).encode(["car", "automobile", "poem"])
+    assert car @ automobile > car @ poem
+    assert np.linalg.norm(car) == pytest.approx(1, abs=1e-5)

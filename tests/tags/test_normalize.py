@@ -1,0 +1,269 @@
+import json
+import os
+import random
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import Dataset, Features, List, Value
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tagevol_hf.errors import DataError
+from tagevol_hf.rows import REJECTION, rejection
+from tagevol_hf.tags.embed import NgramEmbedder
+from tagevol_hf.tags.normalize import TagNormalizer, add_labels, fit_normalizer
+from tagevol_hf.tags.rule import plain, rule_key
+
+DATA = Path(os.environ.get("TAGEVOL_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+REAL_TAGS = DATA / "tags" / "tag_values.jsonl"
+TAGGED = Features(
+    {
+        "id": Value("string"),
+        "open_tags": List({"tag": Value("string"), "explanation": Value("string")}),
+        "rejection": REJECTION,
+    }
+)
+
+
+class Angles:
+    """Vectors on a circle: the angle in degrees is given for each text."""
+
+    identity = "angles"
+
+    def __init__(self, **angles):
+        self.angles = angles
+
+    def encode(self, texts):
+        turns = np.radians([self.angles.get(text.replace(" ", "_"), 170) for text in texts])
+        return np.stack([np.cos(turns), np.sin(turns)], axis=1).astype(np.float32)
+
+
+def tagged(*tag_lists):
+    rows = [
+        {"id": str(place), "open_tags": [{"tag": tag, "explanation": ""} for tag in tags], "rejection": None}
+        for place, tags in enumerate(tag_lists)
+    ]
+    return Dataset.from_dict({name: [row[name] for row in rows] for name in TAGGED}, features=TAGGED)
+
+
+# --- the rule key -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Word Problems", "word problem"),
+        ("problem-solving", "problem solve"),
+        ("goal setting", "goal set"),
+        ("note-taking", "note take"),
+        ("cost optimizing", "cost optimize"),
+        ("future planning", "future plan"),
+        ("web_development", "web development"),
+        ("Newton’s law", "Newton law"),
+        ("ＡＩ", "ai"),
+        ("Épée", "épée"),
+        ("city histories", "city history"),
+        ("boxes", "box"),
+    ],
+)
+def test_spellings_of_one_tag_have_one_key(one, other):
+    assert rule_key(one) == rule_key(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("conversion", "conversation"),
+        ("optimization", "optimism"),
+        ("community", "communication"),
+        ("setting", "set"),
+        ("marketing analysis", "market analysis"),
+        ("plane geometry", "plan geometry"),
+        ("c++", "c#"),
+        ("c++", "c"),
+        ("news", "new"),
+        ("physics class", "physical class"),
+        ("string", "str"),
+        ("cafe", "café"),
+    ],
+)
+def test_different_tags_have_different_keys(one, other):
+    assert rule_key(one) != rule_key(other)
+
+
+def test_every_script_survives():
+    for tag in ("中文写作", "مقالة", "программирование", "हिन्दी", "ไทย", "naïve idea", "日本語"):
+        assert rule_key(tag) == tag
+    assert plain("???") == "???"
+
+
+def test_porter_stems_every_word_as_the_paper_does():
+    assert rule_key("conversion", "porter") == rule_key("conversations", "porter")
+    assert rule_key("Word Problems", "none") == "word problems"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=20))
+def test_plain_is_idempotent(text):
+    assert plain(plain(text)) == plain(text)
+    assert rule_key(plain(text)) == rule_key(text)
+
+
+# --- the steps --------------------------------------------------------------------------------------------------
+
+
+def test_each_raw_tag_says_where_it_went_and_why():
+    counts = {"Math Problem": 2, "math problems": 5, "arithmetic": 4, "sums": 9, "poem": 3, "rare": 1, "poems": 1}
+    fitted = TagNormalizer.from_counts(counts, rows=20, alpha=2, embedder=Angles(arithmetic=2, sums=1, poem=90))
+    table = {entry.tag: (entry.canonical, entry.step) for entry in fitted.entries}
+    assert table == {
+        "Math Problem": ("math problems", "rule"),
+        "math problems": ("math problems", "kept"),
+        "arithmetic": ("sums", "semantic"),
+        "sums": ("sums", "kept"),
+        "poem": ("poem", "kept"),
+        "poems": ("poem", "rule"),  # rare, but the same tag as one that stays
+        "rare": (None, "frequency"),
+    }
+    assert fitted.entry("rare").why == "fewer than 2 rows have it"
+    assert fitted.entry("arithmetic").why == "'arithmetic' is 0.0002 from 'sums' by cosine distance"
+    assert fitted.entry("Math Problem").why == "the same but for case, signs or inflection ('math problem')"
+    assert fitted.names == ["math problems", "poem", "sums"]
+    assert fitted.summary() == {
+        "raw_tags": 7,
+        "names": 3,
+        "too_rare": 1,
+        "merged_by_rule": 2,
+        "merged_by_embedding": 1,
+        "alpha": 2,
+        "stem": "inflection",
+        "eps": 0.05,
+        "embedder": "angles",
+    }
+
+
+def test_neighbours_chain_and_the_most_frequent_name_stays():
+    # cosine distance 0.05 is 18.2 degrees: 0 - 15 - 30 is one chain, 60 stands apart
+    embedder = Angles(a=0, b=15, c=30, d=60)
+    fitted = TagNormalizer.from_counts({"a": 3, "b": 3, "c": 2, "d": 9}, rows=9, alpha=1, embedder=embedder)
+    assert [fitted.apply([tag]) for tag in "abcd"] == [["a"], ["a"], ["a"], ["d"]]
+
+
+def test_ties_are_alphabetical():
+    fitted = TagNormalizer.from_counts({"Poems": 2, "poem": 2, "Poem": 2}, rows=6, alpha=1)
+    assert fitted.apply(["poem"]) == ["Poem"]
+
+
+@pytest.mark.parametrize(("rows", "alpha"), [(0, 2), (100, 2), (6500, 2), (26_000, 10), (52_000, 20), (104_000, 40)])
+def test_alpha_is_scaled_to_the_data(rows, alpha):
+    assert TagNormalizer.from_counts({}, rows=rows).alpha == alpha
+
+
+def test_a_tag_counts_once_a_row():
+    fitted = TagNormalizer.fit([["a", "a", " "], ["b"]], alpha=1)
+    assert [(entry.tag, entry.count) for entry in fitted.entries] == [("a", 1), ("b", 1)]
+    assert fitted.rows == 2
+
+
+def test_a_row_that_would_lose_everything_keeps_its_most_frequent_tag():
+    fitted = TagNormalizer.from_counts({"common": 9, "rare": 1, "rarer ones": 2, "Rarer One": 1}, rows=12, alpha=5)
+    assert fitted.apply(["rare", "common"]) == ["common"]
+    assert fitted.apply(["rare", "Rarer One", "rarer ones"]) == ["rarer ones"]
+    assert fitted.apply(["Rarer One"]) == ["rarer ones"]  # in its most frequent spelling
+    assert fitted.apply(["Never seen!"]) == ["never seen"]
+    assert fitted.apply(["new", "rare"]) == ["rare"]
+    assert fitted.apply([]) == fitted.apply([" "]) == []
+
+
+def test_unseen_tags_go_by_rule():
+    fitted = TagNormalizer.from_counts({"word problem": 9, "poem": 9}, rows=12, alpha=5)
+    assert fitted.apply(["Word-Problems", "POEM", "poems", "unknown"]) == ["word problem", "poem"]
+
+
+KNOWN = st.sampled_from(["Poem", "poems", "poem!", "story", "Stories", "诗", "c++", "C#", "x"])
+TAG_LISTS = st.lists(st.lists(KNOWN | st.text(max_size=6), max_size=4), max_size=12)
+
+
+@settings(max_examples=80, deadline=None)
+@given(TAG_LISTS, st.integers(1, 3), st.sampled_from(["inflection", "porter", "none"]), st.randoms())
+def test_idempotent_and_free_of_row_order(tag_lists, alpha, stem, random_source):
+    fitted = TagNormalizer.fit(tag_lists, alpha=alpha, stem=stem)
+    shuffled = random_source.sample(tag_lists, len(tag_lists))
+    assert TagNormalizer.fit(shuffled, alpha=alpha, stem=stem) == fitted
+    for name in fitted.names:
+        assert fitted.apply([name]) == [name]
+    for tags in tag_lists:
+        labels = fitted.apply(tags)
+        assert fitted.apply(labels) == labels
+        assert bool(labels) == any(tag.strip() for tag in tags)
+
+
+# --- as a file and over a data set ------------------------------------------------------------------------------
+
+
+def test_saved_and_loaded_it_is_the_same(tmp_path):
+    fitted = TagNormalizer.from_counts({"诗": 3, "a\ud800": 2, "b": 1}, rows=4, alpha=2, embedder=NgramEmbedder())
+    fitted.save(tmp_path / "tags.json")
+    assert TagNormalizer.load(tmp_path / "tags.json") == fitted
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 9}', '{"format": 1, "entries": [{"tag": 1}]}'])
+def test_a_wrong_file_is_named(tmp_path, text):
+    path = tmp_path / "tags.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"tags\.json: (not a tag normaliser|a tag normaliser of another format)"):
+        TagNormalizer.load(path)
+
+
+def test_labels_are_added_and_rejected_rows_do_not_count():
+    dataset = tagged(["poem"], ["Poems", "haiku"], ["haiku"], [])
+    marked = dataset.map(
+        lambda row: {"rejection": rejection("x", "timeout") if row["id"] == "2" else None}, features=TAGGED
+    )
+    fitted = fit_normalizer(marked, alpha=1)
+    assert [(entry.tag, entry.count) for entry in fitted.entries] == [("Poems", 1), ("haiku", 1), ("poem", 1)]
+    labelled = add_labels(marked, fitted)
+    assert labelled["labels"][:] == [["Poems"], ["Poems", "haiku"], [], []]
+    assert labelled.features["labels"] == List(Value("string"))
+
+
+def test_an_empty_data_set_keeps_its_types():
+    empty = tagged()
+    labelled = add_labels(empty, fit_normalizer(empty))
+    assert len(labelled) == 0
+    assert labelled.features["labels"] == List(Value("string"))
+
+
+def test_a_missing_column_is_named():
+    dataset = Dataset.from_dict({"id": ["a"]})
+    with pytest.raises(DataError, match="needs the column open_tags; the data set has: id; apply OpenTagger first"):
+        fit_normalizer(dataset)
+    with pytest.raises(DataError, match="needs the column open_tags"):
+        add_labels(dataset, TagNormalizer.fit([]))
+
+
+# --- real tags --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not REAL_TAGS.is_file(), reason=f"{REAL_TAGS} is not there")
+def test_real_tags():
+    counts = Counter()
+    for line in REAL_TAGS.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        counts[entry["tag"]] += entry["count"]
+    shuffled = list(counts.items())
+    random.Random(1).shuffle(shuffled)
+    fitted = TagNormalizer.from_counts(counts, rows=306_044, alpha=5, embedder=NgramEmbedder())
+    assert TagNormalizer.from_counts(dict(shuffled), rows=306_044, alpha=5, embedder=NgramEmbedder()) == fitted
+    assert len(fitted.entries) == len(counts) == 11_976
+    for name in fitted.names:
+        assert fitted.apply([name]) == [name]
+    frequent = [tag for tag, _ in counts.most_common(2500)]
+    assert {tag: fitted.apply([tag]) for tag in frequent if fitted.apply([tag]) != [tag]} == {
+        "problem-solving": ["problem solve"],
+        "fact-checking": ["fact check"],
+        "audience target": ["target audience"],
+        "seek information": ["information seek"],
+    }
