@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict, Features, IterableDataset, load_dataset, load_from_disk
+from datasets import Dataset, DatasetDict, DatasetInfo, Features, IterableDataset, load_dataset, load_from_disk
 from datasets.exceptions import DatasetsError
 
 from .errors import DataError
@@ -169,10 +169,27 @@ class _Converter:
         return rejection("load", "duplicate_id", f"row {count} with the id {base!r}") if given else None
 
 
+def open_saved(folder: Path) -> Dataset | DatasetDict:
+    """What `save_to_disk` wrote; unlike `load_from_disk` (datasets 5.2) it can read a data set without rows.
+
+    Raises:
+        DataError: If the files are damaged.
+    """
+    try:
+        state = folder / "state.json"
+        if state.is_file() and not json.loads(state.read_text("utf-8"))["_data_files"]:
+            features = DatasetInfo.from_directory(str(folder)).features
+            return Dataset.from_dict({name: [] for name in features or {}}, features=features)
+        return load_from_disk(str(folder))
+    except (OSError, ValueError, KeyError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise DataError(f"{folder}: the saved data set cannot be read ({line}); make it again") from error
+
+
 def _read(source: str, config: str | None, split: str, revision: str | None) -> Any:
     path = Path(source)
     if path.is_dir() and ((path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists()):
-        return load_from_disk(source)
+        return open_saved(path)
     files = [source] if path.is_file() else sorted(glob.glob(source, recursive=True)) if glob.has_magic(source) else []
     if files:
         return load_dataset(_loader(files[0]), data_files=files, split="train")

@@ -16,7 +16,6 @@ from .formats import load, prepare
 from .recipe import ModelStep, Recipe
 from .run_folder import RunFolder, StepRecord, read_run
 from .stage import Stage
-
 from .tags.pool import TagPool
 from .tags.taggers import AspectTagger, OpenTagger
 

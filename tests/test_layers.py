@@ -32,12 +32,12 @@ OWNERS = {
     "trl": {"training"},
     "transformers": {"training", "evals", "engines/vllm"},
     "peft": {"training", "evals"},
-    "sklearn": {"tags/embed", "tags/normalize", "selection/cluster"},
+    "sklearn": {"tags/embed", "tags/merge", "selection/cluster"},
     "sentence_transformers": {"tags/embed"},
     "aiohttp": {"engines"},
     "typer": {"cli"},
-    "jinja2": {"report"},
-    "snowballstemmer": {"tags/normalize"},
+    "jinja2": {"report", "training/formats"},
+    "snowballstemmer": {"tags/rule"},
 }
 
 

@@ -1,0 +1,1 @@
+"""Tags: taggers, the pool, normalisation, embedding."""

@@ -68,6 +68,8 @@ class NgramEmbedder:
 class SentenceEmbedder:
     """A sentence-transformers model, static embeddings included; it is loaded at the first use.
 
+    A static model of model2vec must be stored in a floating-point type; sentence-transformers reads no int8 ones.
+
     Args:
         model: Folder of the model, or its Hub id.
     """
@@ -99,7 +101,7 @@ class SentenceEmbedder:
             raise MissingExtraError("sentence_transformers", "embed") from None
         try:
             return SentenceTransformer(self.model)
-        except (OSError, ValueError) as fault:
+        except (OSError, ValueError, RuntimeError) as fault:
             raise DataError(
                 f"embedder {self.model!r}: cannot be loaded ({' '.join(str(fault).split())}); expected builtin, "
                 "the folder of a sentence-transformers model, or its Hub id"

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict, DatasetInfo, Features, load_dataset, load_from_disk
+from datasets import Dataset, DatasetDict, Features, load_dataset
 
 from ..errors import DataError
+from ..formats import open_saved
 from ..rows import ROW_FEATURES, rows_of
 
 USED = ("id", "instruction", "input", "response", "history")
@@ -54,22 +55,6 @@ def read_part(where: str, part: str) -> Dataset:
     if not (folder / part).is_dir():
         raise DataError(f"{folder}: the run has no {part}/; it may come from another version, so curate it again")
     return _typed(_one(open_saved(folder / part), where, part), f"{where}/{part}")
-
-
-def open_saved(folder: Path) -> Dataset | DatasetDict:
-    """What `save_to_disk` wrote; unlike `load_from_disk` (datasets 5.2) it can read a data set without rows.
-
-    Raises:
-        DataError: If the files are damaged.
-    """
-    try:
-        state = folder / "state.json"
-        if state.is_file() and not json.loads(state.read_text("utf-8"))["_data_files"]:
-            features = DatasetInfo.from_directory(str(folder)).features
-            return Dataset.from_dict({name: [] for name in features or {}}, features=features)
-        return load_from_disk(str(folder))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder}: the saved data set cannot be read ({_one_line(error)}); make it again") from error
 
 
 def check_run(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagevol_hf.errors import MissingExtraError
+from tagevol_hf.errors import DataError, MissingExtraError
 from tagevol_hf.tags.embed import NgramEmbedder, SentenceEmbedder, open_embedder
 
 DATA = Path(os.environ.get("TAGEVOL_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -84,10 +84,25 @@ def test_a_missing_library_says_how_to_install_it(monkeypatch):
         SentenceEmbedder("org/name").encode(["a"])
 
 
+def test_a_model_that_cannot_be_loaded_is_named(monkeypatch):
+    def load(name):
+        raise OSError(f"{name}:\n no such model")
+
+    monkeypatch.setitem(sys.modules, "sentence_transformers", types.SimpleNamespace(SentenceTransformer=load))
+    with pytest.raises(DataError, match=r"embedder 'org/nothing': cannot be loaded \(org/nothing: no such model\)"):
+        SentenceEmbedder("org/nothing").encode(["a"])
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not MODEL.is_dir(), reason=f"{MODEL} is not there")
-def test_a_real_static_model_knows_synonyms():
+def test_a_real_static_model_knows_synonyms(tmp_path):
     pytest.importorskip("sentence_transformers")
-    car, automobile, poem = SentenceEmbedder(MODEL).encode(["car", "automobile", "poem"])
+    numpy_files = pytest.importorskip("safetensors.numpy")
+    for file in MODEL.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = numpy_files.load_file(MODEL / "model.safetensors")  # int8, which sentence-transformers cannot read
+    floats = {name: values.astype(np.float32) for name, values in weights.items()}
+    numpy_files.save_file(floats, tmp_path / "model.safetensors")
+    car, automobile, poem = SentenceEmbedder(tmp_path).encode(["car", "automobile", "poem"])
     assert car @ automobile > car @ poem
     assert np.linalg.norm(car) == pytest.approx(1, abs=1e-5)
