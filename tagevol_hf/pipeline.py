@@ -161,7 +161,7 @@ class _Journey:
             clusters = fit_clusters(self.rows, k=self.recipe.clusters, embedder=embedder, seed=self.recipe.seed)
             clusters.save(self.run.path / "clusters.json")
             self.rows = self.run.keep(record, add_clusters(self.rows, clusters, embedder))
-            record.summary = {"k": clusters.k, "asked_k": self.recipe.clusters}
+            record.summary = {"k": clusters.k, "asked_k": self.recipe.clusters, "note": clusters.note}
 
     def compare(self, options: Any) -> None:
         """Pairs inside a cluster (fan), compared in both orders (map), one score a row (fold, map)."""

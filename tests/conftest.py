@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
-# Before anything imports vLLM, transformers or torch.
-for name, value in {
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_NO_USAGE_STATS": "1",
-    "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "OMP_NUM_THREADS": "1",  # two threads beside a busy neighbour are many times slower
-    "TOKENIZERS_PARALLELISM": "false",
-}.items():
-    os.environ.setdefault(name, value)
-for name in ("TAGEVOL_API_KEY", "OPENAI_API_KEY"):
-    os.environ.pop(name, None)
-
 import json
+import os
 import subprocess
 import sys
 import time
@@ -35,6 +19,21 @@ from stand_in_server import StandInServer, free_port
 
 if TYPE_CHECKING:
     from tagevol_hf.engines.vllm import VLLMEngine
+
+# Before anything imports vLLM, transformers or torch.
+for name, value in {
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "OMP_NUM_THREADS": "1",  # two threads beside a busy neighbour are many times slower
+    "TOKENIZERS_PARALLELISM": "false",
+}.items():
+    os.environ.setdefault(name, value)
+for name in ("TAGEVOL_API_KEY", "OPENAI_API_KEY"):
+    os.environ.pop(name, None)
 
 VLLM_OPTIONS = {"dtype": "float32", "enforce_eager": "true", "max_model_len": "4096", "max_num_seqs": "64"}
 TEXTS = [
@@ -115,12 +114,18 @@ def _server_command(model: Path, port: int) -> list[str]:
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
+        if _answers(url):
+            return
+        time.sleep(0.2)
     raise RuntimeError(f"vLLM's server did not start (exit status {process.poll()}):\n{log.read_text()[-3000:]}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from random import Random
@@ -274,7 +275,8 @@ def main() -> None:
     shares = {"429": given.status_429, "500": given.status_500}
     shares |= {"malformed": given.malformed, "hang": given.hang, "reset": given.reset}
     with StandInServer(faulty(shares), latency=given.latency, capacity=given.capacity, port=given.port) as server:
-        print(server.spec, flush=True)
+        sys.stdout.write(f"{server.spec}\n")
+        sys.stdout.flush()
         threading.Event().wait()
 
 

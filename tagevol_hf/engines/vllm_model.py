@@ -63,7 +63,8 @@ class LoadedModel:
                 "prompt_too_long", f"the prompt has {len(tokens)} tokens; the model's context has {self._longest}"
             )
         try:
-            self._engine.add_request(name, {"prompt_token_ids": tokens}, self._params(request))
+            prompt = {"type": "token", "prompt_token_ids": tokens}
+            self._engine.add_request(name, prompt, self._params(request))
         except _refusals() as fault:
             return failed("refused_request", _one_line(fault))
         except Exception as fault:

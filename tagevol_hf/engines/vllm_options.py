@@ -70,8 +70,6 @@ def _typed(engine: str, name: str, value: object, kind: Any) -> object:
             given = json.loads(value)
         except ValueError as fault:
             raise EngineError(f"engine {engine!r}: {name}={value!r} is not valid JSON: {fault}") from None
-    elif value.lower() in ("none", "null"):
-        given = None
     try:
         return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(given)
     except ValidationError as fault:

@@ -17,7 +17,7 @@ from ..rows import REJECTION, Row, iterate, seed_for
 from ..tags.taggers import text_of
 
 _STEP = "pairs"
-_BLOCK = 5000  # pair-rows
+_BLOCK = 1000  # pair-rows
 _NEEDS = ("id", "instruction", "response", "cluster")
 
 PAIR_FEATURES = Features(

@@ -80,7 +80,7 @@ def reliability(compared: Dataset) -> dict[str, Any]:
     """How far the comparisons can be relied upon; a number that cannot be had is None.
 
     Returns:
-        `n`: comparisons with scores. `missing`: those without. `pairs`: different pairs among them.
+        `n`: comparisons with scores. `missing`: those without. `scored_pairs`: different pairs among them.
         `both_orders`: pairs scored in both orders. `flip_rate`: share of these whose verdict (better, worse, equal)
         changes with the order, in 0..1. `position_bias`: mean score of the first place minus that of the second, in
         points; 0 where place has no effect and both orders are there. `length_bias`: share of the decided pairs with
@@ -105,7 +105,7 @@ def reliability(compared: Dataset) -> dict[str, Any]:
     return {
         "n": n,
         "missing": len(compared) - n,
-        "pairs": len(leads),
+        "scored_pairs": len(leads),
         "both_orders": len(both),
         "flip_rate": _share(sum(_sign(one[False]) != _sign(one[True]) for one in both), len(both)),
         "position_bias": _share(shift, n),

@@ -131,7 +131,7 @@ def test_a_hung_request_holds_up_nobody_and_is_asked_again(stand_in, engine_of):
 
 
 def test_a_request_that_always_hangs_fails_alone(stand_in, engine_of):
-    server = stand_in(lambda number, body: HANG if "question 1" == body["messages"][0]["content"] else None)
+    server = stand_in(lambda number, body: HANG if body["messages"][0]["content"] == "question 1" else None)
     replies = dict(engine_of(server, timeout=0.1, retries=1).stream(questions(4)))
     assert (replies[1].finish_reason, replies[1].reason) == ("error", "timeout")
     assert replies[1].detail == "no answer within 0.1 s, 2 times"
@@ -328,7 +328,7 @@ def test_a_server_that_dies_for_good_ends_the_run(stand_in, engine_of):
     stream = engine_of(server, concurrency=4, retries=3).stream(questions(100))
     next(stream)
     server.stop()
-    with pytest.raises(EngineError, match="the server is gone .* run the same command: what was answered is kept"):
+    with pytest.raises(EngineError, match=r"the server is gone .* run the same command: what was answered is kept"):
         list(stream)
 
 

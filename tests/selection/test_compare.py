@@ -237,7 +237,7 @@ def test_an_unusable_reply_is_a_missing_score(reply, reason):
     assert reliability(done) == {
         "n": 0,
         "missing": 2,
-        "pairs": 0,
+        "scored_pairs": 0,
         "both_orders": 0,
         "flip_rate": None,
         "position_bias": None,
@@ -301,7 +301,7 @@ def test_reliability_by_hand():
     assert reliability(done) == {
         "n": 6,
         "missing": 0,
-        "pairs": 4,
+        "scored_pairs": 4,
         "both_orders": 2,
         "flip_rate": 0.5,
         "position_bias": round((-10 - 10 - 30 + 40 + 40 + 60) / 6, 6),
