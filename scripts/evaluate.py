@@ -108,14 +108,17 @@ def base_of(model: str, trained: dict[str, Any]) -> str | None:
     return name
 
 
-def show(result: dict[str, Any]) -> None:
-    """The result for a person."""
+def show(result: dict[str, Any], file: Path | None) -> None:
+    """The result for a person; the sample replies only where they do not go into a file."""
     print(f"held-out loss on {result['n']} rows with {result['n_tokens']} response tokens")
     print(f"  ({result['held_out_means']})")
     for name in ("before", "after"):
         if figures := result[name]:
             loss, perplexity = figures["loss"], figures["perplexity"]
             print(f"  {name:<6}  {loss:.4f} nats a token   perplexity {perplexity:,.1f}")
+    if file:
+        print(f"replies of the models to {len(result['samples'])} of these rows are in {file}")
+        return
     for sample in result["samples"]:
         print(f"\n{sample['instruction']!r}")
         for name in ("before", "after"):
@@ -133,7 +136,7 @@ def main(argv: list[str]) -> int:
     except TagEvolError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    show(result)
+    show(result, options.out)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         record.write_json(options.out, result)

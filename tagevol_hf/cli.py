@@ -289,8 +289,9 @@ def _summary(run_folder: Path, model: Path | None, page: Path) -> None:
     lines += [("selected", f"{totals['selected']:,}"), ("not chosen", f"{totals['not_chosen']:,}")]
     if model is not None and (model / "eval.json").exists():
         result = json.loads((model / "eval.json").read_text(encoding="utf-8"))
-        before, after = (f"{result[when]['loss']:.3f}" for when in ("before", "after"))
-        lines.append(("held-out loss", f"{before} before, {after} after training (nats a token, n = {result['n']})"))
+        before = f"{result['before']['loss']:.3f} before, " if result["before"] else ""
+        after = f"{result['after']['loss']:.3f} after training"
+        lines.append(("held-out loss", f"{before}{after} (nats a token, n = {result['n']})"))
     lines += [
         ("data", str(run_folder / "selected")),
         *([("model", str(model))] if model else []),

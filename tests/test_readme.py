@@ -1,37 +1,60 @@
 """What the README shows works as it stands there, on the built-in engine."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 import yaml
+from stand_in_hub import stand_in_hub
 
 from tagevol_hf.recipe import recipe_from
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SEEDS = [json.loads(line) for line in (ROOT / "recipes/quickstart/seeds.jsonl").read_text("utf-8").splitlines()]
 
 
 def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_ten_lines(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    seeds = [json.loads(line) for line in (ROOT / "recipes/quickstart/seeds.jsonl").read_text().splitlines()]
-    (tmp_path / "alpaca_data.json").write_text(json.dumps(seeds))
+LOADED = """
+from datasets import load_dataset
+again = load_dataset("me/alpaca-evolved-1k", split="train")
+assert again.to_list() == best.selected.to_list(), again
+assert len(answered) == len(best.selected) + len(best.not_chosen) + len(best.rejected)
+print(len(again), len(answered))
+"""
+
+
+@pytest.mark.slow
+def test_the_ten_lines_up_to_the_hub_and_back(tmp_path):
+    """All lines but for the engine's name and the size, against a server that speaks the Hub's protocol."""
+    (tmp_path / "alpaca_data.json").write_text(json.dumps(SEEDS))
     (code,) = blocks("python")
     code = code.replace("vllm:Qwen/Qwen2.5-7B-Instruct", "builtin").replace("n=1000", "n=20")
-    code, push = code.rstrip().rsplit("\n", 1)  # the last line needs the Hub
-    assert push.startswith("best.selected.push_to_hub(")
-    names = {}
-    exec(compile(code, "README.md", "exec"), names)
-    assert len(names["best"].selected) == 20
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("HF_")},
+        "HF_TOKEN": "hf_stand_in", "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    with stand_in_hub() as hub:
+        done = subprocess.run(
+            [sys.executable, "-c", code + LOADED],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**environment, "HF_ENDPOINT": hub.url},
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["20", str(3 * len(SEEDS))]
+    assert hub.private == {"me/alpaca-evolved-1k"}
+    assert any(path.endswith(".parquet") for path in hub.files["me/alpaca-evolved-1k"])
     assert (tmp_path / "alpaca.sqlite").exists()
-    assert callable(names["best"].selected.push_to_hub)
-    incoming = len(names["answered"])
-    best = names["best"]
-    assert incoming == len(best.selected) + len(best.not_chosen) + len(best.rejected) == 3 * len(seeds)
 
 
 def test_the_recipe_is_valid():
@@ -43,7 +66,6 @@ def test_the_recipe_is_valid():
 def test_every_file_that_it_names_is_there():
     table = README[README.index("## The tree") : README.index("## Where to go next")]
     for cell in re.findall(r"^\| (.*?) \|", table, re.MULTILINE):
-        names = re.findall(r"`([^`]+)`", cell)
-        for name in names:
+        for name in re.findall(r"`([^`]+)`", cell):
             folder = "" if "/" in name else "tagevol_hf/"
             assert (ROOT / f"{folder}{name}").exists(), f"README names {name}"
