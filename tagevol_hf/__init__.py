@@ -20,7 +20,7 @@ _HOME = {
     "DataError": "errors",
     "EngineError": "errors",
     "MissingExtraError": "errors",
-    "load": "formats",
+    "load": "sources",
     "prepare": "formats",
     "split_rejected": "rows",
     "open_engine": "engines.open",
@@ -40,7 +40,7 @@ _HOME = {
     "Comparer": "selection.compare",
     "select": "selection.tacos",
     "tacos": "selection.tacos",
-    "load_recipe": "recipe",
+    "load_recipe": "recipe_file",
     "curate": "pipeline",
 }
 
@@ -52,13 +52,14 @@ if TYPE_CHECKING:
     from .errors import DataError, EngineError, MissingExtraError, RecipeError, TagEvolError
     from .evolve.respond import Responder
     from .evolve.tag_evol import TagEvol, draw_candidates
-    from .formats import load, prepare
+    from .formats import prepare
     from .pipeline import curate
     from .prompts import Prompt
-    from .recipe import load_recipe
+    from .recipe_file import load_recipe
     from .rows import split_rejected
     from .selection.compare import Comparer
     from .selection.tacos import select, tacos
+    from .sources import load
     from .stage import Stage
     from .tags.normalize import TagNormalizer
     from .tags.pool import TagPool

@@ -118,9 +118,9 @@ def report(run_folder: Annotated[Path, typer.Argument(help="A run folder, finish
 @app.command()
 def plan(recipe: RecipePath, settings: Settings = None, limit: Limit = None) -> None:
     """Count what a recipe will ask, step by step, before it asks anything."""
-    from .formats import load
     from .plan import plan as plan_steps
-    from .recipe import load_recipe
+    from .recipe_file import load_recipe
+    from .sources import load
 
     loaded = load_recipe(recipe, settings or (), limit)
     data = loaded.data
@@ -175,7 +175,7 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 def _curate(path: Path, settings: list[str] | None, limit: int | None, folder: Path | None) -> Path:
     from .engines.open import is_language_model
     from .pipeline import curate as curate_recipe
-    from .recipe import load_recipe
+    from .recipe_file import load_recipe
 
     recipe = load_recipe(path, settings or (), limit)
     folder = folder or Path("runs") / (recipe.name + _suffix(settings or [], limit))

@@ -12,9 +12,10 @@ from datasets import Dataset, load_from_disk
 from .errors import DataError
 from .evolve.respond import Responder
 from .evolve.tag_evol import TagEvol, draw_candidates
-from .formats import load, prepare
+from .formats import prepare
 from .recipe import ModelStep, Recipe
 from .run_folder import RunFolder, StepRecord, read_run
+from .sources import load
 from .stage import Stage
 from .tags.pool import TagPool
 from .tags.taggers import AspectTagger, OpenTagger

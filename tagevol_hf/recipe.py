@@ -5,11 +5,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import RecipeError
@@ -195,31 +193,6 @@ class Recipe(_Part):
         return hashlib.sha256(json.dumps(self.plain(), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = (), limit: int | None = None) -> Recipe:
-    """Read a recipe.
-
-    Args:
-        path: The YAML file, or the folder that holds it as `curate.yaml`.
-        overrides: `key=value` each, as `data.source=my.jsonl`, `engines.default=builtin` or `tag_evol.budgets=[1,3]`;
-            a step is named by its name. The value is read as YAML.
-        limit: Sets `data.limit`.
-
-    Raises:
-        RecipeError: If the file is missing or not valid, or an override names nothing.
-    """
-    file = Path(path) / "curate.yaml" if Path(path).is_dir() else Path(path)
-    body = _yaml(file)
-    source = body.get("data", {}).get("source") if isinstance(body.get("data"), dict) else None
-    if isinstance(source, str) and (file.parent / source).exists():
-        body["data"]["source"] = str(file.parent / source)
-    for override in overrides:
-        _override(body, override)
-    _local_prompts(body, file.parent)
-    if limit is not None:
-        _set(body, ["data", "limit"], limit, f"--limit {limit}")
-    return recipe_from(body, str(file))
-
-
 def recipe_from(body: Mapping[str, Any], where: str = "recipe") -> Recipe:
     """A recipe from plain values; `where` names the source in messages.
 
@@ -234,30 +207,9 @@ def recipe_from(body: Mapping[str, Any], where: str = "recipe") -> Recipe:
     ):
         raise RecipeError(f"{where}: engines needs the key default, as {{default: builtin}}")
     for name in recipe.engines:
-        _known(name, ("default", *MODEL_STEPS), f"{where}: engines", "a step that asks a model")
+        check_known(name, ("default", *MODEL_STEPS), f"{where}: engines", "a step that asks a model")
     _check_order([name for name, _ in recipe.steps], where)
     return recipe
-
-
-def _yaml(file: Path) -> dict[str, Any]:
-    try:
-        body = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"{file}: no such recipe; give a YAML file or a folder that holds curate.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as fault:
-        raise RecipeError(f"{file}: not valid YAML ({' '.join(str(fault).split())})") from None
-    if not isinstance(body, dict):
-        raise RecipeError(f"{file}: expected keys and values (name, data, engines, steps), got {type(body).__name__}")
-    return body
-
-
-def _local_prompts(body: dict[str, Any], folder: Path) -> None:
-    """A step's own prompt file counts from the recipe's folder."""
-    for entry in body.get("steps") or []:
-        for options in entry.values() if isinstance(entry, dict) else ():
-            prompt = options.get("prompt") if isinstance(options, dict) else None
-            if isinstance(prompt, str) and prompt.endswith(".txt") and (folder / prompt).is_file():
-                options["prompt"] = str(folder / prompt)
 
 
 def _steps(values: Mapping[str, Any], where: str) -> list[Any]:
@@ -273,7 +225,7 @@ def _step(entry: Any, where: str) -> tuple[str, Any]:
     if not isinstance(entry, dict) or len(entry) != 1:
         raise RecipeError(f"{where}: expected one step, as tag_pool: {{}}, got {entry!r}")
     name, options = next(iter(entry.items()))
-    _known(str(name), tuple(STEPS), where, "a step")
+    check_known(str(name), tuple(STEPS), where, "a step")
     return name, _valid(STEPS[name], options or {}, f"{where}.{name}")
 
 
@@ -299,7 +251,12 @@ def _owner(kind: type[_Part], path: tuple[Any, ...]) -> type[_Part]:
     return kind
 
 
-def _known(name: str, known: tuple[str, ...], where: str, what: str) -> None:
+def check_known(name: str, known: tuple[str, ...], where: str, what: str) -> None:
+    """Refuse a name that is not among the known ones, with the nearest of them.
+
+    Raises:
+        RecipeError: If it is not known.
+    """
     if name not in known:
         raise RecipeError(_unknown(name, known, f"{where}: {name}", what))
 
@@ -317,45 +274,3 @@ def _check_order(names: list[str], where: str) -> None:
         for needed in BEFORE.get(name, ()):
             if needed not in names[:place]:
                 raise RecipeError(f"{where}: steps[{place}].{name} needs the step {needed} before it")
-
-
-def _override(body: dict[str, Any], text: str) -> None:
-    key, sign, value = text.partition("=")
-    if not sign or not key:
-        raise RecipeError(f"--set {text}: expected key=value, as --set data.limit=100")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as fault:
-        raise RecipeError(f"--set {text}: the value is not valid YAML ({' '.join(str(fault).split())})") from None
-    if key == "data.source" and Path(value).exists():
-        parsed = str(Path(value).resolve())
-    _set(body, key.split("."), parsed, f"--set {text}")
-
-
-def _set(body: dict[str, Any], path: list[str], value: Any, where: str) -> None:
-    """Set one field; the first part may be the name of a step."""
-    _known(path[0], (*Recipe.model_fields, *STEPS), where, "a field or a step")
-    target: Any = body
-    if path[0] in STEPS:
-        target = _options(body, path[0], where)
-        path = path[1:]
-    for part in path[:-1]:
-        target = target.setdefault(part, {})
-        if not isinstance(target, dict):
-            raise RecipeError(f"{where}: {part} holds no fields")
-    if not path:
-        raise RecipeError(f"{where}: name a field of the step")
-    target[path[-1]] = value
-
-
-def _options(body: dict[str, Any], name: str, where: str) -> dict[str, Any]:
-    steps = body.get("steps") or []
-    for place, entry in enumerate(steps):
-        if entry == name:
-            steps[place] = entry = {name: {}}
-        if isinstance(entry, dict) and name in entry:
-            entry[name] = entry[name] or {}
-            options: dict[str, Any] = entry[name]
-            return options
-    have = ", ".join(next(iter(entry)) if isinstance(entry, dict) else str(entry) for entry in steps)
-    raise RecipeError(f"{where}: the recipe has no step {name}; its steps: {have}")

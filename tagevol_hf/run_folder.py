@@ -32,7 +32,7 @@ from datasets.utils import disable_progress_bars, enable_progress_bars
 
 from . import __version__
 from .engines.open import is_language_model, open_engine
-from .engines.store import StoredEngine, Usage
+from .engines.stored import StoredEngine, Usage
 from .errors import DataError
 from .recipe import MODEL_STEPS, Recipe
 from .rows import ROW_FEATURES, split_rejected

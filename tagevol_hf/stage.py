@@ -22,7 +22,7 @@ from datasets import Dataset, Features, IterableDataset
 
 from . import parsing, rows
 from .engines.base import Engine, Message, Reply, Request, Sampling, Schema
-from .engines.store import StoredEngine, stored
+from .engines.stored import StoredEngine, stored
 from .errors import DataError, EngineError, ParseError
 from .progress import progress
 from .prompts import Prompt, load_prompt

@@ -35,6 +35,7 @@ for name, value in {
 for name in ("TAGEVOL_API_KEY", "OPENAI_API_KEY"):
     os.environ.pop(name, None)
 
+STRUCTURED = {"backend": "guidance", "disable_any_whitespace": True}  # as VLLMEngine has it
 VLLM_OPTIONS = {"dtype": "float32", "enforce_eager": "true", "max_model_len": "4096", "max_num_seqs": "64"}
 TEXTS = [
     'Name the tags of this instruction as JSON: {"tags": ["travel", "planning"], "score": 3}',
@@ -103,12 +104,9 @@ def _server_command(model: Path, port: int) -> list[str]:
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     command += ["--served-model-name", "tiny-llama", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "4096", "--max-num-seqs", "64"]
-    return [
-        *command,
-        "--structured-outputs-config",
-        json.dumps({"backend": "guidance"}),
-        "--enable-prompt-tokens-details",
-    ]
+    command += ["--structured-outputs-config", json.dumps(STRUCTURED), "--enable-prompt-tokens-details"]
+    # Without chunked prefill, as VLLMEngine has it on a CPU: there a seeded request in chunks ends vLLM 0.30.
+    return [*command, "--no-enable-chunked-prefill"]
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:

@@ -5,8 +5,9 @@ import pytest
 from datasets import Dataset, IterableDataset
 
 from tagevol_hf.errors import DataError
-from tagevol_hf.formats import load, prepare
+from tagevol_hf.formats import prepare
 from tagevol_hf.rows import ROW_FEATURES
+from tagevol_hf.sources import load
 
 ALPACA = [
     {"instruction": "Add the numbers.", "input": "1 and 2", "output": "3"},

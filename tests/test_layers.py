@@ -13,12 +13,12 @@ PACKAGE = Path(tagevol_hf.__file__).parent
 
 # Lower layers first; modules of one line may import each other only inside the same folder or file.
 LAYERS = (
-    ("errors", "rows", "parsing", "prompts", "progress", "project", "formats"),
+    ("errors", "rows", "parsing", "prompts", "progress", "project", "formats", "sources"),
     ("engines",),
     ("stage",),
     ("tags",),
     ("evolve", "selection", "measure", "training", "evals"),
-    ("recipe", "plan"),
+    ("recipe", "recipe_file", "plan"),
     ("run_folder", "pipeline", "distributed", "report", "hub"),
     ("cli",),
 )

@@ -39,7 +39,8 @@ def test_the_ten_lines_up_to_the_hub_and_back(tmp_path):
     code = code.replace("vllm:Qwen/Qwen2.5-7B-Instruct", "builtin").replace("n=1000", "n=20")
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("HF_")},
-        "HF_TOKEN": "hf_stand_in", "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT),
+        "HF_TOKEN": "hf_stand_in", "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "home"),
+        "PYTHONPATH": str(ROOT),
     }  # fmt: skip
     with stand_in_hub() as hub:
         done = subprocess.run(
@@ -69,3 +70,6 @@ def test_every_file_that_it_names_is_there():
         for name in re.findall(r"`([^`]+)`", cell):
             folder = "" if "/" in name else "tagevol_hf/"
             assert (ROOT / f"{folder}{name}").exists(), f"README names {name}"
+    places = re.findall(r"`tagevol_hf/engines/` \| (.*?) \|", table)[0]
+    for name in re.findall(r"`([^`]+)`", places):
+        assert (ROOT / "tagevol_hf/engines" / name).exists(), f"README names {name}"

@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from tagevol_hf.errors import RecipeError
-from tagevol_hf.recipe import load_recipe, recipe_from
+from tagevol_hf.recipe import recipe_from
+from tagevol_hf.recipe_file import load_recipe
 
 ROOT = Path(__file__).parent.parent
 BASE = {

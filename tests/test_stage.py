@@ -13,7 +13,8 @@ from scripted import ScriptedEngine
 
 from tagevol_hf.engines.base import Reply, failed
 from tagevol_hf.engines.open import open_engine
-from tagevol_hf.engines.store import RequestStore, StoredEngine
+from tagevol_hf.engines.store import RequestStore
+from tagevol_hf.engines.stored import StoredEngine
 from tagevol_hf.errors import DataError, ParseError, RecipeError
 from tagevol_hf.prompts import Prompt
 from tagevol_hf.rows import ROW_FEATURES, rejection

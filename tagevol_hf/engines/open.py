@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..errors import EngineError
 from .base import Engine
-from .store import RequestStore, StoredEngine
+from .store import RequestStore
+from .stored import StoredEngine
 
 KINDS = (
     "builtin (rules, no language model), vllm:MODEL[?option=value&…], "

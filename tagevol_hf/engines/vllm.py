@@ -49,7 +49,7 @@ class VLLMEngine:
         max_in_flight: int = 512,
         engine_args: Mapping[str, object] | None = None,
     ) -> None:
-        self._model = model
+        self._model = str(Path(model).expanduser()) if model.startswith("~") else model
         self._arguments: dict[str, Any] = {
             "revision": revision,
             "quantization": quantization,

@@ -34,11 +34,10 @@ class LoadedModel:
     ) -> None:
         self._name = f"vllm:{model}"
         api = _import_vllm()
-        args = engine_args(
-            str(Path(model).expanduser()) if model.startswith("~") else model, options, structured_backend
-        )
         try:
-            self._engine = api.LLMEngine.from_engine_args(args)
+            self._engine = api.LLMEngine.from_engine_args(engine_args(model, options, structured_backend))
+        except EngineError:
+            raise
         except Exception as fault:  # vLLM raises what its many parts raise
             raise EngineError(f"{self._name}: the model cannot be loaded: {_one_line(fault)}") from fault
         self._tokenizer = self._engine.get_tokenizer()

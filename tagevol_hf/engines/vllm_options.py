@@ -12,7 +12,13 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserErro
 from ..errors import EngineError
 from .spec import unknown_option
 
-_OURS = ("model", "hf_token", "structured_outputs_config", "guided_decoding_backend")
+_OURS = (
+    "model",
+    "hf_token",
+    "structured_outputs_config",
+    "guided_decoding_backend",
+    "guided_decoding_disable_any_whitespace",
+)
 
 
 def engine_args(model: str, options: Mapping[str, object], structured_backend: str) -> Any:
@@ -37,12 +43,15 @@ def engine_args(model: str, options: Mapping[str, object], structured_backend: s
         if name not in fields or name in _OURS:
             raise unknown_option(f"vllm:{model}", name, fields.keys() - _OURS)
         values[name] = _typed(f"vllm:{model}", name, value, fields[name].type)
+    compact = structured_backend in ("guidance", "xgrammar")  # the others do not know the option
     defaults: dict[str, object] = {
         "enable_prefix_caching": True,
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
-        "structured_outputs_config": {"backend": structured_backend},  # vLLM >= 0.11
-        "guided_decoding_backend": structured_backend,  # before
+        # Where the grammar allows white space, a greedy model can write it without end. vLLM >= 0.11, and before:
+        "structured_outputs_config": {"backend": structured_backend, "disable_any_whitespace": compact},
+        "guided_decoding_backend": structured_backend,
+        "guided_decoding_disable_any_whitespace": compact,
     }
     if current_platform.is_cpu():
         # A seeded request whose prompt is split over two steps ends vLLM 0.30 there ("CPU Generator does not use

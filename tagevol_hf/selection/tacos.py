@@ -10,7 +10,7 @@ from typing import Any, Literal
 from datasets import Dataset, Features, Value, concatenate_datasets
 
 from ..engines.base import Engine
-from ..engines.store import stored
+from ..engines.stored import stored
 from ..errors import DataError
 from ..rows import Row, iterate, split_rejected, with_columns
 from ..tags.embed import open_embedder

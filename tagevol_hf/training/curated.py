@@ -11,8 +11,8 @@ from typing import Any
 from datasets import Dataset, DatasetDict, Features, load_dataset
 
 from ..errors import DataError
-from ..formats import open_saved
 from ..rows import ROW_FEATURES, rows_of
+from ..sources import open_saved
 
 USED = ("id", "instruction", "input", "response", "history")
 CURATED_FEATURES = Features({name: ROW_FEATURES[name] for name in USED})

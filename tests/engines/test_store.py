@@ -10,7 +10,8 @@ import pytest
 from scripted import ScriptedEngine
 
 from tagevol_hf.engines.base import Message, Reply, Request, Sampling, failed
-from tagevol_hf.engines.store import RequestStore, StoredEngine
+from tagevol_hf.engines.store import RequestStore
+from tagevol_hf.engines.stored import StoredEngine
 from tagevol_hf.errors import EngineError
 
 
@@ -76,7 +77,7 @@ def test_stored_and_new_requests_mixed_all_come_back_once():
 
 
 def test_many_stored_replies_between_new_ones_are_not_held_back(monkeypatch):
-    monkeypatch.setattr("tagevol_hf.engines.store._Source._MOST_READY", 5)
+    monkeypatch.setattr("tagevol_hf.engines.stored._Source._MOST_READY", 5)
     engine = StoredEngine(ScriptedEngine(lambda request: request.messages[0].content), RequestStore.temporary())
     list(engine.stream([ask(str(number)) for number in range(1, 99)]))
     answers = list(engine.stream(ask(str(number)) for number in range(100)))
@@ -99,7 +100,8 @@ def test_a_reply_is_durable_before_it_is_seen(tmp_path):
         sys.path.insert(0, {os.path.dirname(os.path.dirname(__file__))!r})
         from scripted import ScriptedEngine
         from tagevol_hf.engines.base import Message, Request
-        from tagevol_hf.engines.store import RequestStore, StoredEngine
+        from tagevol_hf.engines.store import RequestStore
+        from tagevol_hf.engines.stored import StoredEngine
         engine = StoredEngine(ScriptedEngine(lambda r: r.messages[0].content), RequestStore({str(tmp_path / "s")!r}))
         for count, _ in enumerate(engine.stream(Request((Message("user", str(n)),)) for n in range(100)), 1):
             if count == 17:

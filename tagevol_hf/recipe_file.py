@@ -1,0 +1,100 @@
+"""Reading a recipe: its YAML file, the values that the command line overrides, and paths that count from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import RecipeError
+from .recipe import STEPS, Recipe, check_known, recipe_from
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = (), limit: int | None = None) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        path: The YAML file, or the folder that holds it as `curate.yaml`.
+        overrides: `key=value` each, as `data.source=my.jsonl`, `engines.default=builtin` or `tag_evol.budgets=[1,3]`;
+            a step is named by its name. The value is read as YAML.
+        limit: Sets `data.limit`.
+
+    Raises:
+        RecipeError: If the file is missing or not valid, or an override names nothing.
+    """
+    file = Path(path) / "curate.yaml" if Path(path).is_dir() else Path(path)
+    body = _yaml(file)
+    source = body.get("data", {}).get("source") if isinstance(body.get("data"), dict) else None
+    if isinstance(source, str) and (file.parent / source).exists():
+        body["data"]["source"] = str(file.parent / source)
+    for override in overrides:
+        _override(body, override)
+    _local_prompts(body, file.parent)
+    if limit is not None:
+        _set(body, ["data", "limit"], limit, f"--limit {limit}")
+    return recipe_from(body, str(file))
+
+
+def _yaml(file: Path) -> dict[str, Any]:
+    try:
+        body = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{file}: no such recipe; give a YAML file or a folder that holds curate.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as fault:
+        raise RecipeError(f"{file}: not valid YAML ({' '.join(str(fault).split())})") from None
+    if not isinstance(body, dict):
+        raise RecipeError(f"{file}: expected keys and values (name, data, engines, steps), got {type(body).__name__}")
+    return body
+
+
+def _local_prompts(body: dict[str, Any], folder: Path) -> None:
+    """A step's own prompt file counts from the recipe's folder."""
+    for entry in body.get("steps") or []:
+        for options in entry.values() if isinstance(entry, dict) else ():
+            prompt = options.get("prompt") if isinstance(options, dict) else None
+            if isinstance(prompt, str) and prompt.endswith(".txt") and (folder / prompt).is_file():
+                options["prompt"] = str(folder / prompt)
+
+
+def _override(body: dict[str, Any], text: str) -> None:
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise RecipeError(f"--set {text}: expected key=value, as --set data.limit=100")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as fault:
+        raise RecipeError(f"--set {text}: the value is not valid YAML ({' '.join(str(fault).split())})") from None
+    if key == "data.source" and Path(value).exists():
+        parsed = str(Path(value).resolve())
+    _set(body, key.split("."), parsed, f"--set {text}")
+
+
+def _set(body: dict[str, Any], path: list[str], value: Any, where: str) -> None:
+    """Set one field; the first part may be the name of a step."""
+    check_known(path[0], (*Recipe.model_fields, *STEPS), where, "a field or a step")
+    target: Any = body
+    if path[0] in STEPS:
+        target = _options(body, path[0], where)
+        path = path[1:]
+    for part in path[:-1]:
+        target = target.setdefault(part, {})
+        if not isinstance(target, dict):
+            raise RecipeError(f"{where}: {part} holds no fields")
+    if not path:
+        raise RecipeError(f"{where}: name a field of the step")
+    target[path[-1]] = value
+
+
+def _options(body: dict[str, Any], name: str, where: str) -> dict[str, Any]:
+    steps = body.get("steps") or []
+    for place, entry in enumerate(steps):
+        if entry == name:
+            steps[place] = entry = {name: {}}
+        if isinstance(entry, dict) and name in entry:
+            entry[name] = entry[name] or {}
+            options: dict[str, Any] = entry[name]
+            return options
+    have = ", ".join(next(iter(entry)) if isinstance(entry, dict) else str(entry) for entry in steps)
+    raise RecipeError(f"{where}: the recipe has no step {name}; its steps: {have}")
