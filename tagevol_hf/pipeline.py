@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +177,19 @@ class _Journey:
             self.run.save(compared, "comparisons")
             if len(lost):
                 self.run.save(lost, "comparisons_rejected")
-            record.summary = {"pairs": len(planned), "pairs_rejected": len(lost), **reliability(compared)}
+            reasons = dict(Counter(mark["reason"] for mark in lost["rejection"]))
+            if len(lost) == len(planned) > 0:
+                why = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+                raise DataError(
+                    f"compare: none of the {len(planned)} comparisons gave a score ({why}); the replies are in "
+                    f"{self.run.path / 'comparisons_rejected'}"
+                )
+            record.summary = {
+                "pairs": len(planned),
+                "pairs_rejected": len(lost),
+                "pair_reasons": reasons,
+                **reliability(compared),
+            }
             self.rows = self.run.keep(record, add_scores(self.rows, fold_scores(compared)))
 
     def select(self, options: Any) -> None:

@@ -34,11 +34,12 @@ def write_report(run_folder: Path) -> Path:
         percent=words.percent,
         duration=words.duration,
         plural=words.plural,
+        width=words.width,
         meaning=meaning_of,
     )
     text = pages.get_template("page.html.j2").render(page=collect(run_folder))
     target = run_folder / "report.html"
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
-    fresh.write_text(text, encoding="utf-8", errors="replace")
+    fresh.write_text(words.printable(text), encoding="utf-8")
     fresh.replace(target)
     return target

@@ -67,71 +67,85 @@ def river(flows: Sequence[Flow]) -> River | None:
     if not most or len(flows) < 2:
         return None
     scale, wide = _TALLEST / most, (_WIDTH - _RIGHT) / len(flows)
-    tops = _tops(flows, scale)
-    shift = _LABELS + 14 - min(tops) + (22 if any(flow.added for flow in flows) else 0)
-    upper: list[str] = []
-    lower: list[str] = []
-    ribbons: list[Ribbon] = []
-    counts: list[Mark] = []
-    stops: list[Mark] = []
-    lines: list[tuple[float, float, float]] = []
-    left, deepest = 0.0, 0.0
-    for number, (flow, top) in enumerate(zip(flows, tops, strict=True)):
-        x = (number + 0.42) * wide
-        y = top + shift
-        joined = y - flow.added * scale
-        bottom = y + flow.rows_in * scale
-        upper += [f"{left:.1f},{y:.1f}", f"{x:.1f},{y:.1f}"]
-        lower += [f"{left:.1f},{bottom:.1f}", f"{x:.1f},{bottom:.1f}"]
-        if flow.added:
-            start = max(joined - 22, _LABELS + 4)
-            ribbons.append(_ribbon((x - 0.62 * wide, start), (x, joined), flow.added * scale, "added", flow))
-            counts.append(Mark(x - 0.66 * wide, start + flow.added * scale / 2 + 4, f"+{count(flow.added)}", "added"))
-        edge = bottom
+    shift = _LABELS + 14 + sum(flow.added for flow in flows) * scale + (22 if any(f.added for f in flows) else 0)
+    drawing = _Drawing(scale, wide)
+    for number, flow in enumerate(flows):
+        x, joined = (number + 0.42) * wide, shift - flow.added * scale
+        drawing.band(x, shift, shift + flow.rows_in * scale)
+        drawing.join(flow, x, joined)
+        drawing.leave(flow, x, shift + flow.rows_in * scale)
+        drawing.stops.append(Mark(x, 18, flow.label, count(flow.rows_out)))
+        drawing.lines.append((x, 44, joined - 3))
+        shift = joined
+    last = flows[-1].rows_out
+    right = _WIDTH - _RIGHT + 8
+    drawing.band(right, shift, shift + last * scale)
+    edges = " L".join([*drawing.upper, *reversed(drawing.lower)])
+    body = Ribbon(f"M{edges} Z", "kept", f"{count(flows[0].rows_in)} rows in, {count(last)} out")
+    return River(
+        width=_WIDTH,
+        height=drawing.deepest + 16,
+        ribbons=(body, *drawing.ribbons),
+        stops=tuple(drawing.stops),
+        counts=tuple(drawing.counts),
+        lines=tuple(drawing.lines),
+        end=Mark(right + 10, shift + last * scale / 2, count(last)),
+    )
+
+
+class _Drawing:
+    """The parts of a river while it is drawn from left to right; `scale` is the height of a row."""
+
+    def __init__(self, scale: float, wide: float) -> None:
+        self.scale, self.wide = scale, wide
+        self.upper: list[str] = []
+        self.lower: list[str] = []
+        self.ribbons: list[Ribbon] = []
+        self.counts: list[Mark] = []
+        self.stops: list[Mark] = []
+        self.lines: list[tuple[float, float, float]] = []
+        self.left, self.deepest = 0.0, 0.0
+
+    def band(self, x: float, top: float, bottom: float) -> None:
+        """The main band, from where it ended to `x`."""
+        self.upper += [f"{self.left:.1f},{top:.1f}", f"{x:.1f},{top:.1f}"]
+        self.lower += [f"{self.left:.1f},{bottom:.1f}", f"{x:.1f},{bottom:.1f}"]
+        self.left, self.deepest = x, max(self.deepest, bottom)
+
+    def join(self, flow: Flow, x: float, top: float) -> None:
+        """Rows that were added come from above."""
+        if not flow.added:
+            return
+        thick, start = flow.added * self.scale, max(top - 22, _LABELS + 4)
+        self._ribbon(
+            (x - 0.62 * self.wide, start), (x, top), thick, "added", f"{flow.label}: {count(flow.added)} added"
+        )
+        self.counts.append(Mark(x - 0.66 * self.wide, start + thick / 2 + 4, f"+{count(flow.added)}", "added"))
+
+    def leave(self, flow: Flow, x: float, edge: float) -> None:
+        """Rows that are rejected or not chosen fall below."""
+        fall = _FALL * (1.5 if flow.not_chosen else 1)
         for kind, rows in (("rejected", flow.rejected), ("not-chosen", flow.not_chosen)):
             if rows:
-                thick = rows * scale
-                fall = _FALL + (_FALL / 2 if kind == "rejected" and flow.not_chosen else 0)
-                to = (x + 0.62 * wide, edge - thick + fall)
-                ribbons.append(_ribbon((x, edge - thick), to, thick, kind, flow))
-                counts.append(Mark(to[0] + 4, to[1] + thick / 2 + 4, f"−{count(rows)}", kind))
+                thick = rows * self.scale
                 edge -= thick
-                deepest = max(deepest, to[1] + thick)
-        stops.append(Mark(x, 18, flow.label, count(flow.rows_out)))
-        lines.append((x, 44, min(joined, y) - 3))
-        left, deepest = x, max(deepest, bottom)
-    last = flows[-1]
-    y = tops[-1] + shift - last.added * scale
-    low = y + last.rows_out * scale
-    right = _WIDTH - _RIGHT + 8
-    upper += [f"{left:.1f},{y:.1f}", f"{right:.1f},{y:.1f}"]
-    lower += [f"{left:.1f},{low:.1f}", f"{right:.1f},{low:.1f}"]
-    band = "M" + " L".join(upper) + " L" + " L".join(reversed(lower)) + " Z"
-    end = Mark(right + 10, (y + low) / 2, count(last.rows_out))
-    body = Ribbon(band, "kept", f"{count(flows[0].rows_in)} rows in, {count(last.rows_out)} out")
-    return River(_WIDTH, deepest + 16, (body, *ribbons), tuple(stops), tuple(counts), tuple(lines), end)
+                end = (x + 0.62 * self.wide, edge + fall)
+                says = f"{flow.label}: {count(rows)} {kind.replace('-', ' ')}"
+                self._ribbon((x, edge), end, thick, kind, says)
+                self.counts.append(Mark(end[0] + 4, end[1] + thick / 2 + 4, f"−{count(rows)}", kind))
+                self.deepest = max(self.deepest, end[1] + thick)
+            fall = _FALL
 
-
-def _tops(flows: Sequence[Flow], scale: float) -> list[float]:
-    """Upper edge of the band before each step; it rises by what was added before."""
-    tops, top = [], 0.0
-    for flow in flows:
-        tops.append(top)
-        top -= flow.added * scale
-    return tops
-
-
-def _ribbon(start: tuple[float, float], end: tuple[float, float], thick: float, kind: str, flow: Flow) -> Ribbon:
-    (x0, y0), (x1, y1) = start, end
-    thick = max(thick, 1.5)
-    middle = (x0 + x1) / 2
-    path = (
-        f"M{x0:.1f},{y0:.1f} C{middle:.1f},{y0:.1f} {middle:.1f},{y1:.1f} {x1:.1f},{y1:.1f} "
-        f"L{x1:.1f},{y1 + thick:.1f} "
-        f"C{middle:.1f},{y1 + thick:.1f} {middle:.1f},{y0 + thick:.1f} {x0:.1f},{y0 + thick:.1f} Z"
-    )
-    rows = {"added": flow.added, "rejected": flow.rejected, "not-chosen": flow.not_chosen}[kind]
-    return Ribbon(path, kind, f"{flow.label}: {count(rows)} {kind.replace('-', ' ')}")
+    def _ribbon(self, start: tuple[float, float], end: tuple[float, float], thick: float, kind: str, says: str) -> None:
+        (x0, y0), (x1, y1) = start, end
+        thick = max(thick, 1.5)
+        middle = (x0 + x1) / 2
+        path = (
+            f"M{x0:.1f},{y0:.1f} C{middle:.1f},{y0:.1f} {middle:.1f},{y1:.1f} {x1:.1f},{y1:.1f} "
+            f"L{x1:.1f},{y1 + thick:.1f} "
+            f"C{middle:.1f},{y1 + thick:.1f} {middle:.1f},{y0 + thick:.1f} {x0:.1f},{y0 + thick:.1f} Z"
+        )
+        self.ribbons.append(Ribbon(path, kind, says))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,7 @@ class Step:
     flow: Flow
     reasons: tuple[tuple[str, int], ...]
     summary: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
     figures: Mapping[str, float]
     cost: Cost
     prompt: tuple[str, str] | None
@@ -81,39 +82,44 @@ def read_step(number: int, entry: Mapping[str, Any]) -> Step:
     name = str(entry.get("name", ""))
     label, meaning = STEPS.get(name, (name, ""))
     reasons = counts_of(entry.get("rejected"))
-    flow = Flow(
-        label=label,
-        rows_in=whole_of(entry.get("rows_in")),
-        added=whole_of(entry.get("added")),
-        not_chosen=whole_of(entry.get("not_chosen")),
-        rejected=sum(rows for _, rows in reasons),
-        rows_out=whole_of(entry.get("rows_out")),
-    )
     summary = mapping_of(entry.get("summary"))
-    small = ((str(key).replace("_", " "), _small(value)) for key, value in summary.items())
-    figures = {str(key): figure for key, value in summary.items() if (figure := number_of(value)) is not None}
     prompt = mapping_of(entry.get("prompt"))
     return Step(
-        number,
-        name,
-        label,
-        meaning,
-        flow,
-        reasons,
-        tuple(pair for pair in small if pair[1]),
-        figures,
-        read_cost(entry),
-        (str(prompt.get("name", "")), str(prompt.get("digest", ""))) if prompt else None,
+        number=number,
+        name=name,
+        label=label,
+        meaning=meaning,
+        flow=Flow(
+            label=label,
+            rows_in=whole_of(entry.get("rows_in")),
+            added=whole_of(entry.get("added")),
+            not_chosen=whole_of(entry.get("not_chosen")),
+            rejected=sum(rows for _, rows in reasons),
+            rows_out=whole_of(entry.get("rows_out")),
+        ),
+        reasons=reasons,
+        summary=tuple(_small(summary)),
+        warnings=tuple(str(summary[key])[:600] for key in _WARNINGS if summary.get(key)),
+        figures={str(key): figure for key, value in summary.items() if (figure := number_of(value)) is not None},
+        cost=read_cost(entry),
+        prompt=(str(prompt.get("name", "")), str(prompt.get("digest", ""))) if prompt else None,
     )
 
 
-def _small(value: Any) -> str:
-    """A value of a step's summary in few characters; empty for what is no small value."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if number_of(value) is not None:
-        return decimal(value)
-    return value if isinstance(value, str) and len(value) <= 60 else ""
+_WARNINGS = ("warning", "note")
+_ELSEWHERE = ("flip_rate", "position_bias", "length_bias", *_WARNINGS)  # the page has a place of its own for them
+
+
+def _small(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The values of a summary that can be said in a few characters, with their names."""
+    for key, value in summary.items():
+        if key in _ELSEWHERE:
+            continue
+        name = str(key).replace("_", " ")
+        if isinstance(value, str) and 0 < len(value) <= 60:
+            yield name, value
+        elif number_of(value) is not None:
+            yield name, decimal(value)
 
 
 def read_cost(entry: Mapping[str, Any]) -> Cost:

@@ -112,8 +112,8 @@ def read_rows(folder: Path) -> Rows:
 
 
 def _open(folder: Path, notes: list[str]) -> Dataset | None:
-    if not folder.is_dir():
-        return None
+    if not folder.is_dir() or read_json(folder / "state.json").get("_data_files") == []:
+        return None  # a data set without rows has no file, and `datasets` cannot open it
     try:
         dataset: Dataset = load_from_disk(str(folder)).with_format(None)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, pa.ArrowException) as fault:
@@ -170,6 +170,8 @@ def _evolution(chosen: Dataset | None, other: Dataset | None) -> tuple[Evolution
                 number += 1
     most = max(map(len, places.values()), default=0)
     full = [seed for seed in places if len(places[seed]) == most]
+    proud = [seed for seed in full if any(is_selected for _, _, is_selected in places[seed].values())]
+    full = proud if len(proud) >= _SEEDS else full
     picked = [full[round(n * (len(full) - 1) / max(1, _SEEDS - 1))] for n in range(_SEEDS)] if full else []
     return tuple(_example(seed, places[seed]) for seed in dict.fromkeys(picked))
 
@@ -190,9 +192,8 @@ def _evolved(budget: int, row: Mapping[str, Any], selected: bool, before: str) -
 
 
 def _chosen(row: Mapping[str, Any]) -> Chosen:
-    facts = {
-        name: row[name] for name in ("cluster", "rank", "score", "comparisons", "budget") if row.get(name) is not None
-    }
+    names = ("cluster", "rank", "cluster_rank", "score", "comparisons")
+    facts = {name: row[name] for name in names if row.get(name) is not None}
     return Chosen(
         str(row.get("id", "")),
         cut(row.get("instruction"), 280),

@@ -42,6 +42,11 @@ def percent(part: Any, whole: Any = 1) -> str:
     return f"{value:.{digits}f}{SPACE}%".replace("-", "−")
 
 
+def width(share: float) -> str:
+    """A share, brought into 0..1, as a CSS width: 0.41 → "41.0%"."""
+    return f"{100 * min(1.0, max(0.0, share)):.1f}%"
+
+
 def duration(value: Any) -> str:
     """Seconds: 3.21 → "3.2 s", 125 → "2 min 5 s", 11520 → "3 h 12 min"."""
     seconds = number_of(value)
@@ -82,7 +87,7 @@ class Cut:
 
 
 def cut(text: Any, head: int = 360, most: int = 4000) -> Cut:
-    """Cut a text of the data; control characters, which no page can show, become U+FFFD.
+    """Cut a text of the data.
 
     Args:
         text: Any value; None is the empty text.
@@ -90,8 +95,8 @@ def cut(text: Any, head: int = 360, most: int = 4000) -> Cut:
         most: Characters that are on the page at all, about.
     """
     full = "" if text is None else str(text)
-    shown = _CONTROL.sub("\ufffd", full[: most + 100])
-    if len(shown) <= head + 60:  # not worth a click
+    shown = full[: most + 100]
+    if len(shown) <= head + max(60, head // 2):  # not worth a click
         return Cut(shown)
     first = _border(shown, head)
     last = _border(shown, most)
@@ -99,6 +104,11 @@ def cut(text: Any, head: int = 360, most: int = 4000) -> Cut:
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """The text with U+FFFD for what no page can hold: control characters and halves of surrogate pairs."""
+    return _CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
 def _border(text: str, near: int) -> int:
@@ -118,7 +128,8 @@ def _joins(character: str) -> bool:
     return modifier or character == "\u200d" or unicodedata.category(character).startswith("M")
 
 
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\s\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+\s*|\s+")
+_EAST = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # written without spaces: each character is a token
+_TOKEN = re.compile(rf"(?:[{_EAST}]|[^\W{_EAST}]+|[^\w\s])\s*|\s+")
 _LONGEST_DIFF = 1600
 
 
@@ -129,16 +140,18 @@ def changes(before: str, after: str) -> list[tuple[str, bool]]:
     """
     if max(len(before), len(after)) > _LONGEST_DIFF:
         return [(after, False)]
-    old, new = _WORD.findall(before), _WORD.findall(after)
-    matcher = SequenceMatcher(None, [w.strip() for w in old], [w.strip() for w in new], autojunk=False)
+    old, new = _TOKEN.findall(before), _TOKEN.findall(after)
+    matcher = SequenceMatcher(None, [token.strip() for token in old], [token.strip() for token in new], autojunk=False)
     pieces: list[tuple[str, bool]] = []
-    blocks = matcher.get_matching_blocks()
     end = 0
-    for block in blocks:
-        lonely = block.size == 1 and 0 < block.b < len(new) - 1  # one common word between new ones is chance
-        if lonely:
-            continue
-        pieces += [("".join(new[end : block.b]), True), ("".join(new[block.b : block.b + block.size]), False)]
+    for block in matcher.get_matching_blocks():
+        common = new[block.b : block.b + block.size]
+        words = sum(token[0].isalnum() for token in common)
+        if words < 2 and block.b > 0 and block.b + block.size < len(new):
+            continue  # one common word between new ones is chance
+        added = "".join(new[end : block.b])
+        bare = added.rstrip()
+        pieces += [(bare, True), (added[len(bare) :] + "".join(common), False)]
         end = block.b + block.size
     return [piece for piece in pieces if piece[0]]
 

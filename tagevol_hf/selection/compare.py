@@ -37,6 +37,7 @@ class Comparer(Stage):
     """
 
     prompt: str | Path | Prompt = "compare"
+    max_tokens: int = 2048
 
     name: ClassVar[str] = "compare"
     needs: ClassVar[tuple[str, ...]] = (

@@ -100,6 +100,7 @@ class OpenTagger(Stage):
     """
 
     prompt: str | Path | Prompt = "open_tags"
+    max_tokens: int = 2048
     granularity: Literal["coarse", "fine"] = "coarse"
     max_tags: int = 6
 

@@ -311,8 +311,8 @@ def test_a_dead_member_of_a_pool_is_left_and_tried_again(stand_in, engine_of):
     time.sleep(1.0)  # the first rest of a dead member
     seen += stream
     assert {position: reply.text for position, reply in seen} == {n: f"echo: question {n}" for n in range(3000)}
-    assert 80 <= alone[second.url] <= 130
-    assert engine.served[second.url] > alone[second.url] + 100
+    assert 50 <= alone[second.url] <= 150
+    assert engine.served[second.url] > alone[second.url] + 20
     assert sum(engine.served.values()) == 3000
 
 
@@ -320,7 +320,7 @@ def test_a_pool_shares_the_work(stand_in, engine_of):
     servers = [stand_in(latency=0.01) for _ in range(3)]
     engine = engine_of(*servers)
     texts(engine, questions(300))
-    assert all(80 <= count <= 120 for count in engine.served.values())
+    assert all(count >= 50 for count in engine.served.values())
 
 
 def test_a_server_that_dies_for_good_ends_the_run(stand_in, engine_of):

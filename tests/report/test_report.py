@@ -2,262 +2,422 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from math import exp
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
-from datasets import Dataset, Features, List, Value
+from demo_run import build_demo_run, demo_record, save, write
 
 from tagevol_hf.errors import DataError
 from tagevol_hf.report import write_report
-from tagevol_hf.rows import ROW_FEATURES, rejection
+from tagevol_hf.rows import rejection
 
-FEATURES = Features(
-    {
-        **ROW_FEATURES,
-        "seed_id": Value("string"),
-        "seed_instruction": Value("string"),
-        "budget": Value("int64"),
-        "candidates": List(Value("string")),
-        "chosen_tags": List(Value("string")),
-        "plan": Value("string"),
-        "open_tags": List({"tag": Value("string"), "explanation": Value("string")}),
-        "labels": List(Value("string")),
-        "cluster": Value("int64"),
-        "score": Value("float64"),
-        "comparisons": Value("int64"),
-        "rank": Value("int64"),
-        "why": Value("string"),
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """A parsed page: its text, its attributes, and whether every tag is closed in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.html = html
+        self.open: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str, str | None]] = []
+        self.ids: list[str] = []
+        self.headings: list[int] = []
+        self.texts: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> without a beginning"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).replace("\u00a0", " ").split())
+
+
+def read_page(folder: Path) -> Page:
+    file = write_report(folder)
+    assert file == folder / "report.html"
+    assert [path.name for path in folder.glob(".report*")] == []
+    page = Page(file.read_text(encoding="utf-8"))
+    assert page.tags["script"] == 0
+    for tag, name, value in page.attributes:
+        assert not name.startswith("on"), (tag, name)
+        if name in ("src", "href", "srcset", "action", "data", "poster", "xlink:href"):
+            assert value == "data:," or (value or "").startswith("#"), (tag, name, value)
+    assert set(re.findall(r"url\(([^)]*)\)", page.html)) <= {
+        f"#g-{kind}" for kind in ("kept", "added", "not-chosen", "rejected")
     }
+    assert "@import" not in page.html
+    assert len(page.ids) == len(set(page.ids))
+    return page
+
+
+@pytest.fixture(scope="module")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_demo_run(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="module")
+def demo(demo_folder: Path) -> Page:
+    return read_page(demo_folder)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "64 instructions became 185 evolved ones; 48 were selected; held-out loss 7.62 → 4.13.",
+        "Made by the built-in rule engine: no language model was used.",
+        "64 read + 128 added = 48 selected + 137 not chosen + 7 rejected",
+        "64 rows in, 128 added , 7 rejected (not_json 3, truncated 2, wrong_count 2), 185 out",
+        "Together 1,379 151 0 843,948 565,390 204,092 17 s",
+        "44 different tags 6 aspects",
+        "6 of 24 chosen",
+        "744 comparisons in this run, 372 pairs in both orders",
+        "12 % Share of the pairs whose verdict changed",
+        "58 % Share of the decided pairs that the longer response won",
+        "+1.30 Points that a row gets more",
+        "The first 20 of 48 rows",
+        "rank 1 of its cluster; 6 places",
+        "not_json the reply holds no JSON value",
+        "tiny:llama : 48 rows, 9,120 tokens, 12 epochs, 21 s.",
+        "Held out loss on 24 rows, 1,802 tokens: rows that were not chosen.",
+        "Loss 7.62 4.13 −46 %",
+        "3 February 2026, 14:05 UTC",
+        "tagevol run recipes/quickstart",
+        "9f2c4be07d11a35e",
+        "engines: default: builtin",
+        "<b>bold</b>",
+    ],
 )
+def test_the_page_tells_the_run(demo: Page, words: str) -> None:
+    if words == "<b>bold</b>":  # the tag with the fewest rows is not among the 40 that are shown
+        assert words not in demo.html
+    else:
+        assert words in demo.text
 
-SEEDS = [
-    (
-        "A train travels 180 km in 2 hours and 15 minutes. What is its average speed in km/h?",
-        {
-            1: (
-                "A train travels 180 km in 2 hours and 15 minutes, including a stop of 15 minutes at a junction. What is "
-                "its average speed in km/h, with and without the stop?",
-                ["idle time"],
-            ),
-            3: (
-                "A train travels 180 km in 2 hours and 15 minutes. It uses 1,450 kWh at 0.21 euros per kWh. What is its "
-                "average speed in km/h, what does the energy cost per kilometre, and how large is the error of the speed "
-                "if the clock is accurate to one minute?",
-                ["unit cost", "measurement error", "energy use"],
-            ),
-            5: (
-                "A train travels 180 km in 2 hours and 15 minutes. Model its journey as a piecewise function with an "
-                "acceleration phase, a constant phase and a braking phase of equal distance. What is its average speed "
-                "in km/h, what is the least possible top speed, and how would a timetable planner add a buffer so that "
-                "95 % of the trains arrive on time?",
-                ["piecewise function", "optimisation", "queueing", "percentile", "scheduling"],
-            ),
-        },
-    ),
-    (
-        "Explain the difference between a list and a tuple in Python.",
-        {
-            1: (
-                "Explain the difference between a list and a tuple in Python, and show by an example how each behaves as "
-                "a dictionary key.",
-                ["hash table"],
-            ),
-            3: (
-                "Explain the difference between a list and a tuple in Python to a class of musicians, by an analogy with "
-                "a set list and a chord, and compare the memory that both take.",
-                ["analogy", "music theory", "memory profile"],
-            ),
-            5: (
-                "Explain the difference between a list and a tuple in Python for a legal contract archive in which "
-                "signed records must never change: propose a schema, an audit trail and a unit test, and estimate the "
-                "memory for one million records.",
-                ["contract law", "audit trail", "unit test", "estimation", "schema design"],
-            ),
-        },
-    ),
-    (
-        "Suggest a vegetarian dinner that I can make from these ingredients in under 30 minutes.",
-        {
-            1: (
-                "Suggest a vegetarian dinner that I can make from these ingredients in under 30 minutes for two "
-                "children who dislike onions.",
-                ["picky eaters"],
-            ),
-            3: (
-                "Suggest a vegetarian dinner that I can make from these ingredients in under 30 minutes, as a table with "
-                "the time of each step, the cost a portion and the protein in grams.",
-                ["time table", "unit cost", "nutrition"],
-            ),
-            5: (
-                "Suggest a vegetarian dinner that I can make from these ingredients in under 30 minutes on a single "
-                "camping stove at an altitude of 2,500 m: explain how the lower boiling point changes the cooking time, "
-                "plan the order of the steps, and give a version for a guest with a nut allergy.",
-                ["boiling point", "critical path", "altitude", "allergy", "outdoor cooking"],
-            ),
-        },
-    ),
-    (
-        "Erkläre einem Kind, warum der Himmel tagsüber blau ist.",
-        {
-            1: ("Erkläre einem Kind in Reimen, warum der Himmel tagsüber blau ist.", ["rhyme"]),
-            3: (
-                "Erkläre einem Kind, warum der Himmel tagsüber blau und abends rot ist, und schlage einen Versuch mit "
-                "Milch und einer Taschenlampe vor.",
-                ["experiment", "light scattering", "household items"],
-            ),
-            5: (
-                "Erkläre einem Kind, warum der Himmel tagsüber blau ist, auf dem Mars aber rötlich: als Dialog zwischen "
-                "zwei Raumfahrern, mit einem Versuch für zu Hause und einer Frage am Ende.",
-                ["dialogue", "planetary atmosphere", "experiment", "open question", "comparison"],
-            ),
-        },
-    ),
-]
 
-CLUSTERS = [
-    ["travel time", "unit conversion"],
-    ["python", "data structures", "explanation"],
-    ["cooking", "planning"],
-    ["e-mail", "polite style"],
-    ["history", "chronology"],
-    ["physics", "light"],
-    ["sleep", "health habits"],
-    ["law basics", "contracts"],
+def test_evolution_stands_beside_its_seed_with_what_is_new_marked(demo: Page) -> None:
+    assert demo.html.count('class="card seed"') == 4
+    assert "<ins>, including a stop of 15 minutes at a junction</ins>" in demo.html
+    assert "<li><bdi>idle time</bdi></li>" in demo.html
+
+
+def test_the_page_is_small_and_ordered(demo: Page) -> None:
+    assert len(demo.html.encode()) < 200_000
+    assert demo.headings[0] == 1
+    assert demo.headings.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(demo.headings, demo.headings[1:], strict=False))
+    assert demo.tags["th"] >= 20
+    assert all(value in ("col", "row") for tag, name, value in demo.attributes if (tag, name) == ("th", "scope"))
+    assert sum(tag == "th" and name == "scope" for tag, name, _ in demo.attributes) == demo.tags["th"]
+    assert sum((tag, name, value) == ("svg", "role", "img") for tag, name, value in demo.attributes) == demo.tags["svg"]
+
+
+def test_every_link_and_label_leads_somewhere(demo: Page) -> None:
+    targets = {value for _, name, value in demo.attributes if name == "aria-labelledby"}
+    targets |= {(value or "")[1:] for _, name, value in demo.attributes if name == "href" and value != "data:,"}
+    assert targets <= set(demo.ids)
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "{{7*7}} {% include '/etc/passwd' %}",
+    "</td></table></section></body></html><h1>gone</h1>",
+    '"><img src="http://127.0.0.1:1/x" onerror="alert(2)">',
+    "</style><style>body{display:none}</style>",
+    "</details></summary></li></ol> ]]> --> <!--",
+    "<svg><title></svg><a href='javascript:alert(3)'>press</a>",
+    "\u202eמימין לשמאל\u202c 日本語の質問 👩‍👩‍👧‍👦 é \x00\x1b[31m",
+    "x" * 100_000,
+    "word " * 20_000,
 ]
 
 
-def build_demo_run(folder: Path) -> Path:
-    """A run folder in the form of the quickstart's: 64 seeds, three budgets, 48 selected, trained and evaluated."""
-    rows = [_demo_row(number, budget) for number in range(64) for budget in (1, 3, 5)]
-    lost = [row for place, row in enumerate(rows) if place % 29 == 17]
-    kept = [row for row in rows if row not in lost]
-    order = sorted(kept, key=lambda row: (-row["score"], row["id"]))
-    per_cluster: Counter[int] = Counter()
-    selected, other = [], []
-    for row in order:
-        per_cluster[row["cluster"]] += 1
-        row["rank"] = per_cluster[row["cluster"]]
-        (selected if row["rank"] <= 6 else other).append(row)
-    for row in selected:
-        row["why"] = f"rank {row['rank']} of its cluster; 6 places"
-    for place, row in enumerate(lost):
-        reason, raw = [
-            ("not_json", "Sure! Here is the rewritten instruction:\n\n1. First, think about the tags …"),
-            ("wrong_count", '{"chosen": [4, 4, 9], "plan": "Weave in all of them.", "evolved": "…"}'),
-            ("truncated", '{"chosen": [2, 7, 11, 13, 20], "plan": "' + "Think about it once more. " * 60),
-        ][place % 3]
-        row.update(
-            rejection=rejection("tag_evol", reason, "expected 3 distinct numbers, got 2", raw, 3),
-            score=None,
-            cluster=None,
-        )
-    save(folder, selected=selected, not_chosen=other, rejected=lost)
-    write(folder / "run.json", demo_record(len(selected), len(other), Counter(r["rejection"]["reason"] for r in lost)))
-    write(folder / "tag_pool.json", {"format": 1, "tags": _demo_tags()})
-    write(folder / "clusters.json", {"format": 1, "names": CLUSTERS})
-    (folder / "recipe.yaml").write_text(
-        "name: quickstart\nseed: 42\nengines:\n  default: builtin\nsteps:\n- aspect_tags: {}\n"
-    )
-    history = [
-        {"step": step, "epoch": step / 10, "loss": 2.1 + 5.4 * exp(-step / 22) + 0.08 * (step % 3)}
-        for step in range(5, 121, 5)
+def hostile_run(folder: Path, texts: list[str]) -> Path:
+    rows = [
+        {
+            "id": text[:80],
+            "instruction": text,
+            "input": text,
+            "response": text,
+            "history": [],
+            "seed_id": text[:80],
+            "seed_instruction": text,
+            "budget": 1,
+            "candidates": [text],
+            "chosen_tags": [text],
+            "plan": text,
+            "open_tags": [],
+            "labels": [text],
+            "cluster": number,
+            "score": float(number),
+            "comparisons": 1,
+            "why": text,
+        }
+        for number, text in enumerate(texts)
     ]
+    lost = [{**row, "rejection": rejection("tag_evol", "not_json", row["id"], row["response"], 3)} for row in rows]
+    save(folder, selected=rows, not_chosen=[], rejected=lost)
+    short = [text[:200] for text in texts]
+    record = demo_record(10, 0, {"not_json": len(rows), short[0]: 3})
+    record.update(name=short[0], command=short[2], digest=short[3], versions={short[4]: short[5]}, started=short[1])
+    record["engines"] = {short[0]: {"spec": short[2], "identity": short[3], "language_model": True}}
+    record["steps"][0].update(
+        name=short[0], summary={short[3]: short[0], "warning": short[2]}, prompt={"name": short[0], "digest": short[3]}
+    )
+    write(folder / "run.json", record)
+    write(folder / "tag_pool.json", {"tags": [{"tag": text, "aspects": {text: 2}, "count": 2} for text in short]})
+    write(folder / "clusters.json", {"names": short})
+    (folder / "recipe.yaml").write_text("\n".join(short), encoding="utf-8")
     write(
-        folder / "sft-tiny" / "train.json",
-        {"model": "tiny:llama", "rows": 48, "tokens": 9120, "epochs": 12.0, "seconds": 21.4, "loss_history": history,
-         "first_loss": history[0]["loss"], "last_loss": history[-1]["loss"]},
-    )  # fmt: skip
+        folder / "model" / "train.json",
+        {"base_model": short[0], "rows": "many", "loss_history": [[0, 2.0], [1, 1.0], [2, None], "x"]},
+    )
     write(
-        folder / "sft-tiny" / "eval.json",
-        {"task": "held_out_loss", "n": 24, "n_tokens": 1802, "before": {"loss": 7.62, "perplexity": 2038.6},
-         "after": {"loss": 4.13, "perplexity": 62.2}, "held_out_means": "rows that were not chosen",
-         "samples": [{"instruction": SEEDS[0][0], "before": "qz ##ta ## ta ## ta lo lo", "after": "The train travels 80 km."}]},
-    )  # fmt: skip
+        folder / "eval.json",
+        {
+            "task": short[3],
+            "before": {short[0]: 1.0},
+            "after": {short[0]: 2.0},
+            "samples": [{"instruction": text, "before": text, "after": text} for text in texts],
+        },
+    )
     return folder
 
 
-def _demo_row(number: int, budget: int) -> dict[str, Any]:
-    seed, versions = SEEDS[number % len(SEEDS)]
-    text, tags = versions[budget]
-    head = "" if number < len(SEEDS) else f"({number + 1}) "
-    score = 5 + 3.2 * (((number * 37 + budget * 11) % 50) / 50 - 0.5) + 0.25 * budget
-    return {
-        "id": f"seed-{number:02d}/b{budget}", "instruction": head + text,
-        "input": "One onion, a tin of tomatoes, a tin of chickpeas, fresh spinach." if number % 4 == 2 else "",
-        "response": "First state what is given, then what is asked. " * 6, "history": [], "rejection": None,
-        "seed_id": f"seed-{number:02d}", "seed_instruction": head + seed, "budget": budget, "candidates": tags,
-        "chosen_tags": tags, "plan": "Pick the tags that fit, bind each to one question, keep the language of the seed.",
-        "open_tags": [{"tag": tag, "explanation": "what it asks for"} for tag in tags[:2]], "labels": CLUSTERS[number % 8],
-        "cluster": number % 8, "score": round(score, 3), "comparisons": 4, "rank": None, "why": None,
-    }  # fmt: skip
+def test_text_of_the_data_never_becomes_markup(tmp_path: Path) -> None:
+    page = read_page(hostile_run(tmp_path, HOSTILE))
+    assert page.tags["h1"] == 1
+    assert page.tags["style"] == 1
+    assert page.tags["img"] == 0
+    assert page.tags["a"] == 11
+    for text in HOSTILE[:7]:
+        assert " ".join(text.split()) in page.text
+    assert "49" not in re.findall(r"\b49\b", page.text)
+    assert "日本語の質問 👩‍👩‍👧‍👦" in page.text
+    assert not re.search(r"[\x00-\x08\x0b-\x1f]", page.html)
+    assert len(page.html.encode()) < 1_500_000
+    assert "96,000 more characters are in the data set" in page.text
 
 
-def _demo_tags() -> list[dict[str, Any]]:
-    names = "unit conversion|average|python|list|tuple|budget|recipe|polite tone|chronology|light scattering|proportion|" \
-        "summary|three points|verb tense|sleep hygiene|contract|probability|sorting|analogy|table|deadline|poem|rhythm|" \
-        "chord|offside|currency|immune system|cell|route|packing list|percentages|refraction|orbit|e-mail|translation|" \
-        "syllogism|river crossing|binary search|SQL join|copyright|interest|emergency fund|<b>bold</b>|日本語"  # fmt: skip
-    aspects = ["topic", "skill", "format", "audience", "constraint", "domain knowledge"]
-    return [
-        {"tag": tag, "count": max(1, 24 - place // 2), "aspects": {aspects[place % 6]: max(1, 24 - place // 2)}}
-        for place, tag in enumerate(names.split("|"))
+def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
+    record = demo_record(0, 0, {})
+    record.update(status="running", totals={}, steps=record["steps"][:3])
+    write(tmp_path / "run.json", record)
+    text = read_page(tmp_path).text
+    assert "This run has not ended. The page shows the 3 steps that are done." in text
+    assert "The account is drawn up when the run ends." in text
+    assert "64 instructions read." in text
+    for quiet in ("No evolved rows", "No tag pool", "No clusters", "No comparisons", "No training", "No evaluation"):
+        assert f"{quiet} in this run." in text
+
+
+def test_an_empty_record_is_still_a_page(tmp_path: Path) -> None:
+    write(tmp_path / "run.json", {})
+    assert "0 instructions read." in read_page(tmp_path).text
+
+
+def test_values_of_other_types_count_as_missing(tmp_path: Path) -> None:
+    odd: dict[str, Any] = {
+        "steps": [{"name": None, "rows_in": "7", "rejected": [], "seconds": None, "summary": 3}, "x"],
+        "totals": [],
+        "engines": [],
+        "versions": None,
+        "seconds": "long",
+        "started": 7,
+        "name": 5,
+        "status": None,
+    }
+    write(tmp_path / "run.json", odd)
+    write(tmp_path / "tag_pool.json", [1])
+    write(tmp_path / "eval.json", {"before": None, "after": {"loss": float("nan"), "perplexity": 4}, "samples": {}})
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "train.json").write_text('{"rows": 3, "loss_history": [[1, 2.5', encoding="utf-8")
+    assert "Perplexity – 4 –" in read_page(tmp_path).text
+
+
+def test_an_empty_result(tmp_path: Path) -> None:
+    save(tmp_path, selected=[], not_chosen=[], rejected=[])
+    record = demo_record(0, 185, {})
+    record["totals"].update(read=64, added=121)
+    write(tmp_path / "run.json", record)
+    text = read_page(tmp_path).text
+    assert "No selected rows to show." in text
+    assert "No row was rejected." in text
+    assert "0 were selected" in text
+
+
+def test_a_sum_that_is_not_even_is_called_out(tmp_path: Path) -> None:
+    record = demo_record(48, 137, {})
+    write(tmp_path / "run.json", record)
+    text = read_page(tmp_path).text
+    assert "64 read + 128 added ≠ 48 selected" in text
+    assert "The sum is not even." in text
+
+
+def test_a_data_set_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "run.json", demo_record(48, 137, {}))
+    (tmp_path / "selected").mkdir()
+    (tmp_path / "selected" / "state.json").write_text("{", encoding="utf-8")
+    assert "selected/ could not be read" in read_page(tmp_path).text
+
+
+def test_some_steps_by_rule(tmp_path: Path) -> None:
+    record = demo_record(48, 137, {})
+    record["engines"]["respond"] = {"spec": "vllm:Qwen/Qwen2.5-7B-Instruct", "identity": "q", "language_model": True}
+    write(tmp_path / "run.json", record)
+    assert "Partly made by the built-in rule engine, which is no language model: default." in read_page(tmp_path).text
+
+
+def test_no_banner_where_only_language_models_answered(tmp_path: Path) -> None:
+    record = demo_record(48, 137, {})
+    record["engines"]["default"]["language_model"] = True
+    write(tmp_path / "run.json", record)
+    assert "rule engine" not in read_page(tmp_path).text
+
+
+def test_secrets_and_home_folders_stay_out(tmp_path: Path) -> None:
+    key = "sk-proj-abcdefghijklmnop1234"
+    record = demo_record(48, 137, {})
+    record["command"] = (
+        f"tagevol run {Path.home()}/recipes --set engines.default=https://me:pw123@host/v1?api_key={key}#m"
+    )
+    record["engines"]["default"].update(spec=f"https://me:pw123@host/v1#m?token={key}", identity="Bearer abc.def.ghi")
+    write(tmp_path / "run.json", record)
+    (tmp_path / "recipe.yaml").write_text(
+        f"hf_token: hf_abcdefghijklmnopqrst\nmax_tokens: 512\nsource: {Path.home()}/x", encoding="utf-8"
+    )
+    html = read_page(tmp_path).html
+    for secret in ("pw123", key, "abc.def.ghi", "hf_abcdefghij", f"{Path.home()}/"):
+        assert secret not in html
+    assert "max_tokens: 512" in html
+    assert "~/recipes" in html
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a run folder"):
+        write_report(tmp_path)
+
+
+def test_writing_twice_gives_the_same_page(demo_folder: Path) -> None:
+    first = write_report(demo_folder).read_bytes()
+    assert write_report(demo_folder).read_bytes() == first
+
+
+def _contrast(one: str, other: str) -> float:
+    def light(colour: str) -> float:
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((light(one), light(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_text_has_enough_contrast(demo: Page, scheme: int) -> None:
+    blocks = re.findall(r":root \{(.*?)\}", demo.html, re.DOTALL)
+    colour = dict(re.findall(r"--([\w-]+): (#\w{6})", blocks[scheme]))
+    pairs = [
+        (text, ground) for text in ("ink", "soft", "kept", "added", "lost", "idle") for ground in ("paper", "card")
     ]
+    pairs += [
+        ("ink", "mark"),
+        ("ink", "wash"),
+        ("soft", "wash"),
+        ("kept", "kept-wash"),
+        ("added", "added-wash"),
+        ("ink", "added-wash"),
+    ]
+    weak = {pair: round(_contrast(colour[pair[0]], colour[pair[1]]), 2) for pair in pairs}
+    assert {pair: ratio for pair, ratio in weak.items() if ratio < 4.5} == {}
 
 
-def demo_record(selected: int, not_chosen: int, rejected: dict[str, int]) -> dict[str, Any]:
-    lost = sum(rejected.values())
-    kept = 192 - lost
+@pytest.fixture
+def asked_paths() -> Iterator[tuple[int, list[str]]]:
+    """A server on loopback that notes what it is asked."""
+    asked: list[str] = []
 
-    def step(number: int, name: str, kind: str, rows: int, **more: Any) -> dict[str, Any]:
-        return {"number": number, "name": name, "kind": kind, "rows_in": rows, "added": 0, "rows_out": rows, "not_chosen": 0,
-                "rejected": {}, "asked": 0, "stored": 0, "failed": {}, "prompt_tokens": 0, "completion_tokens": 0,
-                "cached_tokens": 0, "seconds": 0.1, "prompt": None, "summary": {}, **more}  # fmt: skip
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
 
-    def model(name: str, asked: int, seconds: float) -> dict[str, Any]:
-        return {"asked": asked, "stored": asked // 9, "prompt_tokens": asked * 612, "completion_tokens": asked * 148, "seconds": seconds,
-                "cached_tokens": asked * 410, "prompt": {"name": name, "digest": "9f2c4be07d11a35e"}}  # fmt: skip
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
+            return
 
-    steps = [
-        step(1, "load", "load", 64, seconds=0.2),
-        step(2, "aspect_tags", "map", 64, **model("aspect_tags", 64, 1.4)),
-        step(3, "tag_pool", "fold", 64, summary={"tags": 412, "aspects": 37}),
-        step(4, "tag_evol", "fan", 64, added=128, rows_out=kept, rejected=rejected, **model("tag_evol", 201, 3.8)),
-        step(5, "respond", "map", kept, **model("respond", kept, 2.9)),
-        step(6, "open_tags", "map", kept, **model("open_tags", kept, 2.2)),
-        step(7, "normalize_tags", "map", kept, summary={"before": 530, "after": 188}),
-        step(8, "cluster", "map", kept, summary={"k": 8}),
-        step(9, "compare", "map", kept, **model("compare", 744, 6.1),
-             summary={"pairs": 744, "flip_rate": 0.124, "position_bias": 0.061, "length_bias": -0.18}),
-        step(10, "select", "pick", kept, rows_out=selected, not_chosen=not_chosen, summary={"n": selected}),
-    ]  # fmt: skip
-    return {
-        "name": "quickstart", "status": "complete", "version": "0.1.0.dev0", "digest": "3f9a0c1b22de", "seed": 42,
-        "started": "2026-02-03T14:05:09+00:00", "seconds": 17.2, "command": "tagevol run recipes/quickstart",
-        "engines": {"default": {"spec": "builtin", "identity": "builtin:1", "language_model": False}},
-        "versions": {"datasets": "5.2.0", "transformers": "5.3.0", "trl": "1.2.0", "torch": "2.9.1"},
-        "steps": steps,
-        "totals": {"read": 64, "added": 128, "selected": selected, "not_chosen": not_chosen, "rejected": rejected,
-                   **{key: sum(one[key] for one in steps) for key in
-                      ("asked", "stored", "prompt_tokens", "completion_tokens", "cached_tokens")}},
-    }  # fmt: skip
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1], asked
+        server.shutdown()
+        thread.join()
 
 
-def save(folder: Path, **parts: list[dict[str, Any]]) -> None:
-    for name, rows in parts.items():
-        columns = {key: [row.get(key) for row in rows] for key in FEATURES}
-        Dataset.from_dict(columns, features=FEATURES).save_to_disk(folder / name)
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
 
 
-def write(file: Path, value: Any) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(value), encoding="utf-8")
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+def test_a_real_browser_shows_the_page_and_asks_for_nothing(tmp_path: Path, asked_paths: tuple[int, list[str]]) -> None:
+    port, asked = asked_paths
+    address = f"http://127.0.0.1:{port}"
+    texts = [
+        *HOSTILE,
+        f'<img src="{address}/img">',
+        f"<script>fetch('{address}/script')</script>",
+        f"</style><style>@import '{address}/css'",
+    ]
+    file = write_report(hostile_run(tmp_path / "run", texts))
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    command = [
+        CHROMIUM or "",
+        *flags.split(),
+        "--disable-component-update",
+        "--disable-sync",
+        "--enable-logging=stderr",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--virtual-time-budget=2000",
+        "--dump-dom",
+        file.as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in done.stderr
+    assert asked == []
+    shown = Page(done.stdout)
+    assert shown.tags["script"] == shown.tags["img"] == 0
+    assert "How it was made" in shown.text
