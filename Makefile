@@ -26,7 +26,7 @@ test: $(VENV)/.test check
 	$(BIN)/python -m pytest $(ARGS)
 
 fast: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 $(ARGS)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

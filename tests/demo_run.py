@@ -228,7 +228,7 @@ def _demo_tags() -> list[dict[str, Any]]:
         "probability|sorting|analogy|table|deadline|poem|rhythm|chord|offside|currency|"
         "immune system|cell|route|packing list|percentages|refraction|orbit|e-mail|translation|"
         "syllogism|river crossing|binary search|SQL join|copyright|interest|emergency fund|"
-        "<b>bold</b>|日本語"
+        "日本語"
     )
     aspects = ["topic", "skill", "format", "audience", "constraint", "domain knowledge"]
     return [

@@ -31,6 +31,7 @@ def test_help_names_every_command(tmp_path):
     assert "tagevol run recipes/quickstart" in done.stdout
 
 
+@pytest.mark.slow
 def test_curate_twice(tmp_path):
     first = tagevol("curate", QUICKSTART, "--limit", "12", "--set", "select.n=9", folder=tmp_path)
     assert first.returncode == 0, first.stderr

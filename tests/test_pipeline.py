@@ -144,7 +144,9 @@ curate(recipe({source!r}), {folder!r})
 """
 
 
-@pytest.mark.parametrize("count", [5, 60, 200])
+@pytest.mark.parametrize(
+    "count", [60, pytest.param(5, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.slow)]
+)
 def test_a_killed_run_goes_on_and_asks_nothing_twice(whole, source, tmp_path, count):
     script = KILLED.format(count=count, source=str(source), folder=str(tmp_path / "r"))
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, cwd=ROOT)

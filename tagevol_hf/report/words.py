@@ -27,9 +27,11 @@ def decimal(value: Any) -> str:
     if number is None:
         return "–"
     size = abs(number)
-    if size >= 100 or number == round(number):
-        return f"{number:,.0f}".replace("-", "−")
-    return (f"{number:.3g}" if size < 0.01 or size >= 10 else f"{number:.2f}").replace("-", "−")
+    if size >= 100 or size == round(size):
+        text = f"{size:,.0f}"
+    else:
+        text = f"{size:.3g}" if size < 0.01 or size >= 10 else f"{size:.2f}"
+    return f"−{text}" if number < 0 else text
 
 
 def percent(part: Any, whole: Any = 1) -> str:

@@ -50,6 +50,7 @@ def answers(engine, requests):
 # Without a model
 
 
+@slow
 def test_making_the_engine_loads_nothing_and_names_the_content(tiny_llama, tmp_path):
     engine = VLLMEngine(str(tiny_llama))
     name, digest = engine.identity.split("@")
@@ -65,6 +66,7 @@ def test_making_the_engine_loads_nothing_and_names_the_content(tiny_llama, tmp_p
     assert VLLMEngine(str(moved)).identity != engine.identity
 
 
+@slow
 def test_a_served_folder_has_the_identity_of_the_folder(tiny_llama):
     served = ServerEngine("http://localhost:1/v1", str(tiny_llama))
     assert served.identity == VLLMEngine(str(tiny_llama)).identity

@@ -142,7 +142,7 @@ def test_the_built_in_engine_keeps_every_budget(budget):
         assert all(tag in row["instruction"] for tag in row["chosen_tags"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.one_of(
         st.text(max_size=80),
