@@ -91,9 +91,11 @@ def train(
     sft: Annotated[Path, typer.Option(help="The training recipe, as recipes/quickstart/sft-tiny.yaml.")],
     accelerate: Where = None,
 ) -> None:
-    """Fine-tune on a run's curated set, by accelerate and TRL; further arguments go to TRL.
+    """Fine-tune a model on a run's curated set.
 
-    For instance: tagevol train runs/quickstart --sft recipes/quickstart/sft-tiny.yaml --num_train_epochs 1
+    accelerate starts the trainer of TRL, which gets all further arguments. For instance:
+
+    tagevol train runs/quickstart --sft recipes/quickstart/sft-tiny.yaml --num_train_epochs 1
     """
     model = _train(run_folder, sft, accelerate, context.args)
     out.print(f"model: {model}")
@@ -111,13 +113,16 @@ def evaluate(
 
 @app.command()
 def report(run_folder: Annotated[Path, typer.Argument(help="A run folder, finished or not.")]) -> None:
-    """Write the report page of a run: one HTML file that needs nothing else."""
+    """Write the report page of a run.
+
+    One HTML file that needs nothing else.
+    """
     out.print(f"report: {_report(run_folder)}")
 
 
 @app.command()
 def plan(recipe: RecipePath, settings: Settings = None, limit: Limit = None) -> None:
-    """Count what a recipe will ask, step by step, before it asks anything."""
+    """Count what a recipe will ask, step by step."""
     from .plan import plan as plan_steps
     from .recipe_file import load_recipe
     from .sources import load

@@ -19,7 +19,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -34,6 +34,7 @@ from . import __version__
 from .engines.open import is_language_model, open_engine
 from .engines.stored import StoredEngine, Usage
 from .errors import DataError
+from .progress import progress
 from .recipe import MODEL_STEPS, Recipe
 from .rows import ROW_FEATURES, split_rejected
 
@@ -149,7 +150,8 @@ class RunFolder:
         """Record one step: its time, and what it asked."""
         record = StepRecord(len(self.steps) + 1, name, kind, rows_in)
         before, start = _sum(self._usages), time.monotonic()
-        yield record
+        with nullcontext() if name in MODEL_STEPS else progress(name, None):  # a model step shows its own bar
+            yield record
         after = _sum(self._usages)
         for key in ("asked", "prompt_tokens", "completion_tokens", "cached_tokens"):
             setattr(record, key, getattr(after, key) - getattr(before, key))

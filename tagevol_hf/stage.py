@@ -147,7 +147,13 @@ class Stage(ABC):
         self._demand(dataset.column_names)
         with progress(self.name, len(dataset)) as advance:
             failures = self._ask(iterate(dataset), advance)
-        return with_columns(dataset, lambda row: self._read(row, failures), self.written)
+        with progress(f"{self.name}: writing", len(dataset)) as advance:
+
+            def read(row: Row) -> dict[str, Any]:
+                advance()
+                return self._read(row, failures)
+
+            return with_columns(dataset, read, self.written)
 
     @property
     def written(self) -> Features:
