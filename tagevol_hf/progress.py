@@ -22,6 +22,7 @@ def progress(label: str, total: int | None) -> Iterator[Callable[[], None]]:
         ProgressColumn,
         Task,
         TextColumn,
+        TimeElapsedColumn,
         TimeRemainingColumn,
     )
     from rich.text import Text
@@ -34,13 +35,8 @@ def progress(label: str, total: int | None) -> Iterator[Callable[[], None]]:
     if not console.is_terminal:
         yield lambda: None
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-    )
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn()]
+    columns += [TimeElapsedColumn()] if total is None else [MofNCompleteColumn(), Rate(), TimeRemainingColumn()]
     with Progress(*columns, console=console, transient=True, refresh_per_second=4) as bar:
         task = bar.add_task(label, total=total)
         yield lambda: bar.advance(task)
