@@ -188,7 +188,7 @@ def _curate(path: Path, settings: list[str] | None, limit: int | None, folder: P
     out.print(f"{recipe.name}: {recipe.data.source} → {folder}")
     if used:
         out.print("The built-in engine answers by rule: no language model is used.")
-    result = curate_recipe(recipe, folder, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), _tell)
+    result = curate_recipe(recipe, folder, shlex.join(["tagevol", *sys.argv[1:]]), _tell)
     totals = result.record["totals"]
     if totals["asked"]:
         out.print(f"The engine was asked {totals['asked']:,} times; {totals['stored']:,} replies came from the store.")

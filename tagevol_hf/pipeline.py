@@ -201,7 +201,9 @@ class _Journey:
             self.not_chosen = self.rows.select(selection.left)
             chosen = selection.apply(self.rows)
             record.not_chosen, record.summary = len(self.not_chosen), selection.summary()
-            self.rows = self.run.keep(record, chosen)
+            places = zip(chosen["cluster_rank"], chosen["cluster"], range(len(chosen)), strict=True)
+            best_first = [index for _, _, index in sorted(places)]  # whatever the order of the seeds
+            self.rows = self.run.keep(record, chosen.select(best_first))
 
     def ask(
         self,

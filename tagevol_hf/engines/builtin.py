@@ -27,7 +27,8 @@ same she should so some such than that the their them then there these they this
 until up us use using very was we were what when where which while who whom why will with would you your yours
 give make write create describe explain list tell following given one two three four five ten include
 including least must without
-take account work result show follows matters meet further condition comes cover special case changes outcome
+take account work result show follows matters matter meet change let further condition comes cover special
+case changes outcome
 """  # function words, and verbs that every instruction has
 _STOP = frozenset(_STOP_WORDS.split())
 _KINDS = {
@@ -45,9 +46,9 @@ _KINDS = {
 _WEAVES = (
     "Work {} into the result.",
     "Take {} into account.",
-    "Show what follows if {} matters as well.",
+    "Let {} matter as well.",
     "Meet a further condition that comes from {}.",
-    "Explain how {} changes the outcome.",
+    "Let {} change the outcome.",
     "Cover one special case to do with {}.",
 )
 

@@ -89,7 +89,11 @@ class LoadedModel:
 
     def shut_down(self) -> None:
         """End vLLM and give its memory back."""
-        self._engine.engine_core.shutdown()
+        try:
+            self._engine.engine_core.shutdown()
+        except ValueError as fault:
+            if "process group" not in str(fault):
+                raise  # else: a trainer in this process has ended torch's process groups before
         del self._engine
         gc.collect()
         import torch

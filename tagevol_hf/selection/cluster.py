@@ -57,9 +57,14 @@ class Clusters:
         return len(self.centres)
 
     def nearest(self, vectors: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """For each vector the clusters from the nearest to the farthest; (n, d) → (n, k); ties: the lower number."""
+        """For each vector the clusters from the nearest to the farthest; (n, d) → (n, k); ties: the lower number.
+
+        Nearness is the cosine: by Euclidean distance the mean vectors of rows with several labels, which are short,
+        would nearly all fall to the shortest centre.
+        """
         points = np.asarray(vectors, dtype=np.float64)
-        distances = (self.centres**2).sum(axis=1)[None, :] - 2 * np.einsum("nd,kd->nk", points, self.centres)
+        lengths = np.maximum(np.linalg.norm(self.centres, axis=1), 1e-12)
+        distances = -np.einsum("nd,kd->nk", points, self.centres) / lengths[None, :]
         return np.argsort(np.round(distances, 9), axis=1, kind="stable").astype(np.int64)
 
     def save(self, path: str | Path) -> None:

@@ -44,30 +44,47 @@ def test_centres_are_weighted_by_count_and_the_heaviest_is_first():
     assert clusters.names[1] == ("10 0", "10 1")
 
 
+class Angles:
+    """Each label is a direction in the plane, in degrees."""
+
+    identity = "angles"
+
+    def encode(self, texts):
+        angles = np.radians([float(text) for text in texts])
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32).reshape(-1, 2)
+
+
 def test_rows_go_to_the_nearest_centre_of_their_mean_and_to_all_clusters_of_their_labels():
-    rows = labelled(["0 0", "10 0", "10 1"], ["0 0"], ["0 0", "0 3"], ["10 1", "0 0", "0 3"])
-    done = add_clusters(rows, fit_clusters(TWO, k=2, embedder=Points()), Points())
-    assert done["cluster"][:] == [1, 0, 0, 0]
-    assert done["clusters"][:] == [[0, 1], [0], [0], [0, 1]]
-    assert done["nearest_other"][:] == [0, 1, 1, 1]
+    fitted = labelled(["0"], ["0"], ["10"], ["90"], ["95"], ["0", "90"])
+    rows = labelled(["0", "10", "90"], ["95"], ["0", "90", "95"], ["40"])
+    done = add_clusters(rows, fit_clusters(fitted, k=2, embedder=Angles()), Angles())
+    assert done["cluster"][:] == [0, 1, 1, 0]
+    assert done["clusters"][:] == [[0, 1], [1], [0, 1], [0]]
+    assert done["nearest_other"][:] == [1, 0, 0, 1]
     assert done["rejection"][:] == [None] * 4
     assert done.features["clusters"] == List(Value("int64"))
 
 
+def test_a_row_of_many_labels_goes_where_its_mean_points_however_short_it_is():
+    centres = np.array([[0.9, 0.0], [0.0, 0.1]])  # the second stands for labels of all kinds
+    clusters = Clusters(centres, (("0",), ("90",)), 42, "angles")
+    done = add_clusters(labelled(["70", "-70", "0"], ["80", "120", "-80"]), clusters, Angles())
+    assert done["cluster"][:] == [0, 1]
+
+
 def test_the_nearest_other_cluster_has_rows_here():
-    three = labelled(["0 0"], ["4 0"], ["20 0"])
-    clusters = fit_clusters(three, k=3, embedder=Points())
-    number = {tuple(centre): place for place, centre in enumerate(clusters.centres.tolist())}
-    done = add_clusters(labelled(["0 0"], ["20 0"]), clusters, Points())
-    assert done["nearest_other"][:] == [number[20, 0], number[0, 0]]  # not that of (4, 0)
-    assert add_clusters(labelled(["0 0"], ["0 0"]), clusters, Points())["nearest_other"][:] == [None, None]
+    clusters = fit_clusters(labelled(["0"], ["40"], ["180"]), k=3, embedder=Angles())
+    own = add_clusters(labelled(["0"], ["40"], ["180"]), clusters, Angles())["cluster"][:]
+    done = add_clusters(labelled(["0"], ["180"]), clusters, Angles())
+    assert done["nearest_other"][:] == [own[2], own[0]]  # not that of 40
+    assert add_clusters(labelled(["0"], ["0"]), clusters, Angles())["nearest_other"][:] == [None, None]
 
 
 def test_k_is_lowered_to_the_distinct_labels_and_says_so():
-    clusters = fit_clusters(labelled(["0 0"], ["1 1"], ["1 1"]), k=50, embedder=Points())
+    clusters = fit_clusters(labelled(["0"], ["50"], ["50"]), k=50, embedder=Angles())
     assert clusters.k == 2
     assert clusters.note == "50 clusters asked for, 2 distinct labels: 2 clusters"
-    assert clusters.names == (("1 1",), ("0 0",))
+    assert clusters.names == (("50",), ("0",))
 
 
 def test_rejected_rows_do_not_count_and_rows_without_labels_are_rejected():
