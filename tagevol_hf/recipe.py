@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
@@ -12,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .errors import RecipeError
 from .formats import MAX_CHARS
+
+_KEY = re.compile(r"://[^/?#]*@|[?&](?:api_?key|key|token|password)=", re.IGNORECASE)
 
 Budget = Annotated[int, Field(ge=1, le=15)]
 
@@ -206,7 +209,11 @@ def recipe_from(body: Mapping[str, Any], where: str = "recipe") -> Recipe:
         name in recipe.engines for name, _ in recipe.steps if name in MODEL_STEPS
     ):
         raise RecipeError(f"{where}: engines needs the key default, as {{default: builtin}}")
-    for name in recipe.engines:
+    for name, spec in recipe.engines.items():
+        if _KEY.search(spec):  # before anything is written: a recipe goes into run folders and cards
+            raise RecipeError(
+                f"{where}: engines.{name} holds a key or a password; set TAGEVOL_API_KEY in the environment"
+            )
         check_known(name, ("default", *MODEL_STEPS), f"{where}: engines", "a step that asks a model")
     _check_order([name for name, _ in recipe.steps], where)
     return recipe

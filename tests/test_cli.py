@@ -46,6 +46,26 @@ def test_curate_twice(tmp_path):
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [folder.name]
 
 
+@pytest.mark.slow
+def test_run_goes_from_seeds_to_a_model_and_a_report(tmp_path):
+    command = ("run", QUICKSTART, "--limit", "16", "--set", "select.n=24", "--accelerate", "cpu")
+    done = tagevol(*command, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    record = json.loads((folder / "sft-tiny" / "train.json").read_text())
+    result = json.loads((folder / "sft-tiny" / "eval.json").read_text())
+    assert record["rows"] == 24
+    assert record["last_loss"] < record["first_loss"] - 1
+    assert result["after"]["loss"] < result["before"]["loss"]
+    assert f"{result['after']['loss']:.3f} after training" in done.stdout
+    assert "held-out" in (folder / "report.html").read_text().lower()
+    again = tagevol(*command, folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "The engine was asked nothing" in again.stdout
+    assert "nothing to do" in again.stdout
+    assert json.loads((folder / "sft-tiny" / "train.json").read_text()) == record
+
+
 def test_plan_counts_requests_and_asks_nothing(tmp_path):
     done = tagevol("plan", QUICKSTART, "--limit", "10", folder=tmp_path)
     assert done.returncode == 0, done.stderr

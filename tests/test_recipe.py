@@ -46,6 +46,11 @@ def test_every_recipe_of_the_project_is_valid(file):
             with_(engines={"default": "builtin", "responds": "x"}),
             r'engines: responds .*did you mean "respond"\?',
         ),
+        (with_(engines={"default": "http://me:secret@host/v1#m"}), "engines.default holds a key or a password; set"),
+        (
+            with_(engines={"default": "http://host/v1?api_key=secret#m"}),
+            "engines.default holds a key or a password; set",
+        ),
         (with_(steps=[{"tag_pool": {}}]), r"steps\[0\].tag_pool needs the step aspect_tags before it"),
         (with_(steps=[{"respond": {}}, {"respond": {}}]), r"steps\[1\]: respond stands there twice"),
         (with_(steps={}), r"steps: expected a list"),
