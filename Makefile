@@ -8,13 +8,10 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 # Without an NVIDIA GPU the CPU build of torch will do (a plain one brings several GB). Where a folder of local wheels
-# is configured for pip, it decides. uv gets pip's certificates, too.
-pip_setting = $(shell $(PYTHON) -m pip config get global.$(1) 2>/dev/null)
-export UV_FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS),$(call pip_setting,find-links))
-certificates := $(or $(SSL_CERT_FILE),$(PIP_CERT),$(call pip_setting,cert))
-ifneq ($(certificates),)
-export SSL_CERT_FILE := $(certificates)
-endif
+# is configured for pip, it decides.
+pip_find_links = $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+export UV_FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS),$(pip_find_links))
+export UV_SYSTEM_CERTS ?= true
 ifeq ($(strip $(UV_FIND_LINKS)),)
 export UV_TORCH_BACKEND ?= $(if $(shell command -v nvidia-smi),auto,cpu)
 endif
