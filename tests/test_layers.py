@@ -13,7 +13,7 @@ PACKAGE = Path(tagevol_hf.__file__).parent
 
 # Lower layers first; modules of one line may import each other only inside the same folder or file.
 LAYERS = (
-    ("errors", "rows", "parsing", "prompts", "progress", "project", "formats", "sources"),
+    ("errors", "rows", "parsing", "prompts", "progress", "project", "versions", "formats", "sources"),
     ("engines",),
     ("stage",),
     ("tags",),

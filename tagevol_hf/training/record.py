@@ -11,7 +11,6 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ UNIMPORTANT = frozenset(
         "dataset_num_proc", "ddp_timeout", "ddp_backend", "skip_memory_metrics",
     }
 )  # fmt: skip
-PACKAGES = ("tagevol_hf", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
 
 
 def training_digest(arguments: Mapping[str, Any], data: str, model: str) -> str:
@@ -104,12 +102,6 @@ def loss_history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
     ]
 
 
-def versions() -> dict[str, str]:
-    """Installed versions of the libraries that decide a training."""
-    found = {name: _version(name) for name in PACKAGES}
-    return {name: text for name, text in found.items() if text}
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; empty if there is no such file or it was cut off while being written."""
     try:
@@ -124,13 +116,6 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     beside.replace(path)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def _unused(path: Path) -> Path:
