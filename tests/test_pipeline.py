@@ -246,3 +246,21 @@ def test_an_unreachable_server_and_a_missing_model_are_one_clear_line(source, tm
     assert "\n" not in str(fault.value)
     with pytest.raises(EngineError, match="engine 'gpt': expected builtin"):
         curate(recipe(source, engines={"default": "gpt"}), tmp_path / "c")
+
+
+def test_rejections_of_several_steps_stand_in_one_data_set(tmp_path):
+    rows = [*seeds(20), {"instruction": "", "input": "", "output": "x"}]
+    short = json.loads(json.dumps(STEPS).replace('"budgets": [1, 3]', '"budgets": [1, 3], "max_chars": 120'))
+    short[3] = {"respond": {"max_tokens": 60}}
+    run = curate(recipe(write_seeds(tmp_path / "s.jsonl", rows), short), tmp_path / "r")
+    totals = run.record["totals"]
+    assert totals["rejected"]["empty_instruction"] == 1
+    assert totals["rejected"]["wrong_schema"] > 0
+    assert totals["rejected"]["truncated"] > 0
+    assert len(run.rejected) == sum(totals["rejected"].values())
+    assert 21 + 20 == len(run.selected) + len(run.not_chosen) + len(run.rejected)
+    by_stage = {row["rejection"]["stage"]: row for row in run.rejected}
+    assert by_stage["load"]["seed_id"] is None
+    assert by_stage["tag_evol"]["budget"] in (1, 3)
+    assert by_stage["respond"]["rejection"]["attempts"] == 2
+    assert by_stage["respond"]["rejection"]["raw"]
