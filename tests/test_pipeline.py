@@ -258,7 +258,7 @@ def test_rejections_of_several_steps_stand_in_one_data_set(tmp_path):
     assert totals["rejected"]["wrong_schema"] > 0
     assert totals["rejected"]["truncated"] > 0
     assert len(run.rejected) == sum(totals["rejected"].values())
-    assert 21 + 20 == len(run.selected) + len(run.not_chosen) + len(run.rejected)
+    assert len(run.selected) + len(run.not_chosen) + len(run.rejected) == 21 + 20
     by_stage = {row["rejection"]["stage"]: row for row in run.rejected}
     assert by_stage["load"]["seed_id"] is None
     assert by_stage["tag_evol"]["budget"] in (1, 3)
