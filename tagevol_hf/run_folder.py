@@ -109,6 +109,8 @@ class RunFolder:
         except filelock.Timeout:
             raise DataError(f"{self.path}: another process is working on this run; wait for it or end it") from None
         disable_progress_bars()
+        for stale in ("steps", "comparisons", "comparisons_rejected"):  # of the run before
+            shutil.rmtree(self.path / stale, ignore_errors=True)
         self._swap(
             self.path / "recipe.yaml",
             yaml.safe_dump(self.recipe.plain(), sort_keys=False, allow_unicode=True),

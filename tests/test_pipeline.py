@@ -175,6 +175,9 @@ def test_an_edited_recipe_asks_only_what_changed(whole, source, tmp_path):
         48,
     )
     assert first > 48
+    curate(recipe(source, STEPS[:2]), folder)
+    assert sorted(path.name for path in (folder / "steps").iterdir()) == ["01-load", "02-aspect_tags"]
+    assert not (folder / "comparisons").exists()
 
 
 def test_bad_rows_are_rejected_with_reasons_and_kept(tmp_path):
