@@ -18,6 +18,7 @@ from rich.console import Console
 
 from . import __version__
 from .errors import RecipeError, TagEvolError
+from .project import project_file, recipe_path
 
 app = typer.Typer(
     name="tagevol",
@@ -63,7 +64,7 @@ def run(
     from .run_folder import read_run
 
     path = _curate(recipe, settings, limit, folder)
-    chosen = _training_recipe(recipe, sft, needed=False)
+    chosen = _training_recipe(recipe, sft)
     model = None
     if chosen is not None:
         model = _train(path, chosen, accelerate, [])
@@ -127,7 +128,7 @@ def plan(recipe: RecipePath, settings: Settings = None, limit: Limit = None) -> 
     from .recipe_file import load_recipe
     from .sources import load
 
-    loaded = load_recipe(recipe, settings or (), limit)
+    loaded = load_recipe(recipe_path(recipe), settings or (), limit)
     data = loaded.data
     rows = len(load(data.source, config=data.config, split=data.split, revision=data.revision, limit=data.limit))
     steps = plan_steps(loaded, rows)
@@ -182,7 +183,7 @@ def _curate(path: Path, settings: list[str] | None, limit: int | None, folder: P
     from .pipeline import curate as curate_recipe
     from .recipe_file import load_recipe
 
-    recipe = load_recipe(path, settings or (), limit)
+    recipe = load_recipe(recipe_path(path), settings or (), limit)
     folder = folder or Path("runs") / (recipe.name + _suffix(settings or [], limit))
     used = {spec for spec in recipe.engines.values() if not is_language_model(spec)}
     out.print(f"{recipe.name}: {recipe.data.source} → {folder}")
@@ -215,21 +216,20 @@ def _tell(step: Any) -> None:
     out.print(f"  {step.number:>2} {step.name:<15} {', '.join(parts)}, {step.seconds:.1f} s")
 
 
-def _training_recipe(recipe: Path, given: Path | None, needed: bool) -> Path | None:
+def _training_recipe(recipe: Path, given: Path | None) -> Path | None:
     if given is not None:
         return given
+    recipe = recipe_path(recipe)
     folder = recipe if recipe.is_dir() else recipe.parent
     found = sorted(folder.glob("sft-*.yaml"))
-    if len(found) > 1 or (needed and not found):
-        names = ", ".join(str(file) for file in found) or "none"
+    if len(found) > 1:
+        names = ", ".join(str(file) for file in found)
         raise RecipeError(f"{folder}: name the training recipe by --sft; there are: {names}")
     return found[0] if found else None
 
 
 def _train(run_folder: Path, sft: Path, accelerate: str | None, arguments: list[str]) -> Path:
     """Train in a process of its own, as a user would; gives the model's folder."""
-    from .project import project_file
-
     if not sft.is_file():
         raise RecipeError(f"{sft}: no such training recipe")
     model = run_folder / sft.stem
@@ -246,8 +246,6 @@ def _train(run_folder: Path, sft: Path, accelerate: str | None, arguments: list[
 
 
 def _evaluate(run_folder: Path, model: Path) -> None:
-    from .project import project_file
-
     script = [sys.executable, str(project_file("scripts/evaluate.py"))]
     _call(
         [*script, "--model", str(model), "--data", str(run_folder), "--out", str(model / "eval.json")],

@@ -7,6 +7,16 @@ from pathlib import Path
 from .errors import RecipeError
 
 
+def recipe_path(path: Path) -> Path:
+    """The path itself where it exists, else the recipe of this project with that path, as `recipes/quickstart`."""
+    if path.exists():
+        return path
+    try:
+        return project_file(str(path))
+    except RecipeError:
+        return path  # reading it says what is wrong
+
+
 def project_file(name: str) -> Path:
     """Path of a file that comes with the project, as `scripts/sft.py`.
 

@@ -67,7 +67,7 @@ def test_run_goes_from_seeds_to_a_model_and_a_report(tmp_path):
 
 
 def test_plan_counts_requests_and_asks_nothing(tmp_path):
-    done = tagevol("plan", QUICKSTART, "--limit", "10", folder=tmp_path)
+    done = tagevol("plan", "recipes/quickstart", "--limit", "10", folder=tmp_path)  # the project's own, from anywhere
     assert done.returncode == 0, done.stderr
     lines = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line.strip()}
     assert lines["aspect_tags"][1:4] == ["10", "10", "30"]
