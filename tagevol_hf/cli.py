@@ -241,8 +241,15 @@ def _train(run_folder: Path, sft: Path, accelerate: str | None, arguments: list[
         str(project_file("scripts/sft.py")),
     ]
     launch += ["--config", str(sft), "--curated", str(run_folder), "--output_dir", str(model), *arguments]
+    before = _text(model / "train.json")
     _call(launch, "training", "train")
+    if _text(model / "train.json") != before:
+        (model / "eval.json").unlink(missing_ok=True)  # it was about the model before
     return model
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _evaluate(run_folder: Path, model: Path) -> None:

@@ -133,7 +133,7 @@ class Stage(ABC):
         return columns_of([self._read(row, failures) for row in found], self.written)
 
     def apply(self, dataset: AnyDataset) -> AnyDataset:
-        """The data set with this step's columns; the fast way.
+        """The data set with this step's columns, without a border between batches.
 
         First every request is asked, the replies going into the store in whatever order they come; then the rows are
         written in order from the store. A kill loses at most what was in flight.

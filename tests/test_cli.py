@@ -64,6 +64,10 @@ def test_run_goes_from_seeds_to_a_model_and_a_report(tmp_path):
     assert "The engine was asked nothing" in again.stdout
     assert "nothing to do" in again.stdout
     assert json.loads((folder / "sft-tiny" / "train.json").read_text()) == record
+    sft = f"{QUICKSTART}/sft-tiny.yaml"
+    other = tagevol("train", folder, "--sft", sft, "--accelerate", "cpu", "--num_train_epochs", "1", folder=tmp_path)
+    assert other.returncode == 0, other.stderr
+    assert not (folder / "sft-tiny" / "eval.json").exists()  # what was measured was another model
 
 
 def test_plan_counts_requests_and_asks_nothing(tmp_path):
