@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Schema = Mapping[str, Any]
 FinishReason = Literal["stop", "length", "error"]
@@ -123,3 +123,58 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free what the engine holds (memory, connections, processes). Safe to call twice."""
         ...
+
+
+@runtime_checkable
+class SteadyEngine(Engine, Protocol):
+    """An engine whose flow of requests can pause and go on; what this package's own engines with a machine behind are.
+
+    It lets a caller ask again for a bad reply while the others still run, and store in one transaction what came at
+    the same time.
+    """
+
+    def arrivals(self, requests: Iterator[Request | None]) -> Iterator[list[tuple[int, Reply]]]:
+        """As `stream`, with pauses and in groups.
+
+        None in place of a request means: there is none now, pull again after the next group. Positions count
+        requests only. A group holds the replies that became ready since the last one; it is empty only where the
+        requests pause while nothing is in flight. A request counts as in flight until the group with its reply has
+        been taken and the next one is asked for, so that a caller who stores a group before it asks for the next can
+        lose no more replies than there are in flight.
+        """
+        ...
+
+
+def arrivals(engine: Engine, requests: Iterator[Request | None]) -> Iterator[list[tuple[int, Reply]]]:
+    """As `SteadyEngine.arrivals`, of any engine; a plain one ends its stream at each pause."""
+    if isinstance(engine, SteadyEngine):
+        yield from engine.arrivals(requests)
+        return
+    first, ended = 0, False
+
+    def until_pause() -> Iterator[Request]:
+        nonlocal ended
+        for request in requests:
+            if request is None:
+                return
+            yield request
+        ended = True
+
+    while not ended:
+        count = 0
+        for count, (position, reply) in enumerate(engine.stream(until_pause()), 1):
+            yield [(first + position, reply)]
+        first += count
+        if not ended:
+            yield []
+
+
+def one_by_one(groups: Iterator[list[tuple[int, Reply]]]) -> Iterator[tuple[int, Reply]]:
+    """The replies of `arrivals`, singly: what `stream` is for a `SteadyEngine`."""
+    try:
+        for group in groups:
+            yield from group
+    finally:
+        close = getattr(groups, "close", None)
+        if close is not None:
+            close()
