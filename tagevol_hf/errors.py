@@ -5,6 +5,7 @@
     ├── DataError          a data set cannot be read or lacks a column
     ├── ParseError         one reply of a model cannot be used (never leaves a stage: the row is rejected)
     ├── EngineError        a machine failed: a server, a model file, a store
+    ├── LimitError         a cap on requests, tokens or cost was reached; the same call goes on from there
     └── MissingExtraError  a library of an optional extra is not installed
 
 A bad *row* is never an exception: it is marked with a reason from `rows.REASONS` and kept.
@@ -42,6 +43,10 @@ class ParseError(TagEvolError):
 
 class EngineError(TagEvolError):
     """An engine or the request store cannot go on: a machine failed, not a row."""
+
+
+class LimitError(TagEvolError):
+    """A cap of the user's was reached: everything that was answered is stored, nothing more is asked."""
 
 
 class MissingExtraError(TagEvolError):

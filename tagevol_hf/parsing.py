@@ -32,6 +32,20 @@ def _no_constant(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(strict=False, parse_constant=_no_constant)
 
 
+class JsonSchema(dict[str, Any]):
+    """A JSON schema that knows its canonical text; not to be changed once it is made."""
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The schema as JSON with sorted keys, the same for equal schemas."""
+        return json.dumps(self, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def schema_text(schema: Mapping[str, Any]) -> str:
+    """Canonical JSON text of a schema; computed once where it is a `JsonSchema`."""
+    return schema.text if isinstance(schema, JsonSchema) else JsonSchema(schema).text
+
+
 def json_value(text: str) -> Any:
     """The JSON object or array in a reply.
 
@@ -41,8 +55,14 @@ def json_value(text: str) -> Any:
     Raises:
         ParseError: "empty_reply" for blank text, "not_json" where nothing can be read.
     """
-    if not text.strip():
+    stripped = text.strip()
+    if not stripped:
         raise ParseError("empty_reply")
+    if stripped[0] in "{[":
+        try:
+            return _DECODER.decode(stripped)
+        except (ValueError, RecursionError):
+            pass  # not as it is; perhaps with some mending
     for candidate in _candidates(text):
         found = _longest_value(candidate)
         if found is not None:
@@ -58,24 +78,27 @@ def checked_value(text: str, schema: Mapping[str, Any]) -> Any:
     """
     value = json_value(text)
     try:
-        error = next(iter(_validator(json.dumps(schema, sort_keys=True)).iter_errors(value)), None)
+        validator = _validator(schema_text(schema))
+        if validator.is_valid(value):
+            return value
+        error = next(iter(validator.iter_errors(value)))
     except ValueError as unusable:  # such as a number beyond the validator's range
         raise ParseError("wrong_schema", _excerpt(str(unusable))) from None
-    if error is not None:
-        place = "/".join(str(part) for part in error.instance_path) or "the reply"
-        raise ParseError("wrong_schema", f"{place}: {_excerpt(error.message)}")
-    return value
+    place = "/".join(str(part) for part in error.instance_path) or "the reply"
+    raise ParseError("wrong_schema", f"{place}: {_excerpt(error.message)}")
 
 
-def object_schema(title: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+def object_schema(title: str, properties: Mapping[str, Any]) -> JsonSchema:
     """JSON schema of an object that has exactly these properties, all of them required."""
-    return {
-        "title": title,
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return JsonSchema(
+        {
+            "title": title,
+            "type": "object",
+            "properties": dict(properties),
+            "required": list(properties),
+            "additionalProperties": False,
+        }
+    )
 
 
 def clean_tag(text: str) -> str:

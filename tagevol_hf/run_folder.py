@@ -30,7 +30,8 @@ from datasets.utils import disable_progress_bars, enable_progress_bars
 
 from . import __version__
 from .engines.open import is_language_model, open_engine
-from .engines.stored import StoredEngine, Usage
+from .engines.stored import StoredEngine
+from .engines.usage import Usage
 from .errors import DataError
 from .progress import progress
 from .recipe import MODEL_STEPS, Recipe

@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
+import itertools
 import json
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
@@ -21,9 +21,11 @@ from typing import Any, ClassVar, TypeVar, cast
 from datasets import Dataset, Features, IterableDataset
 
 from . import parsing, rows
+from .asking import Answers, Asking
 from .engines.base import Engine, Message, Reply, Request, Sampling, Schema
 from .engines.stored import StoredEngine, stored
-from .errors import DataError, EngineError, ParseError
+from .engines.usage import Meter
+from .errors import DataError, ParseError
 from .progress import progress
 from .prompts import Prompt, load_prompt
 from .rows import REJECTION, Column, Row, columns_of, iterate, rejection, rows_of, seed_for, with_columns
@@ -129,8 +131,8 @@ class Stage(ABC):
         """New columns for a batch, for `Dataset.map(stage, batched=True)` and its like."""
         self._demand(batch)
         found = list(rows_of(batch))
-        failures = self._ask(found, lambda: None)
-        return columns_of([self._read(row, failures) for row in found], self.written)
+        answers = self._ask(found, lambda: None)
+        return columns_of([self._read(row, place, answers) for place, row in enumerate(found)], self.written)
 
     def apply(self, dataset: AnyDataset) -> AnyDataset:
         """The data set with this step's columns, without a border between batches.
@@ -145,13 +147,15 @@ class Stage(ABC):
         if isinstance(dataset, IterableDataset):
             return dataset.map(self, batched=True)
         self._demand(dataset.column_names)
-        with progress(self.name, len(dataset)) as advance:
-            failures = self._ask(iterate(dataset), advance)
+        meter = Meter(cast(StoredEngine, self.engine).usage)
+        with progress(self.name, len(dataset), meter.line) as advance:
+            answers = self._ask(iterate(dataset), advance)
+        places = itertools.count()
         with progress(f"{self.name}: writing", len(dataset)) as advance:
 
             def read(row: Row) -> dict[str, Any]:
                 advance()
-                return self._read(row, failures)
+                return self._read(row, next(places), answers)
 
             return with_columns(dataset, read, self.written)
 
@@ -179,53 +183,9 @@ class Stage(ABC):
                 f"{', '.join(have) or 'none'}; tagevol_hf.prepare(dataset) brings known formats into this form"
             )
 
-    def _ask(self, source: Iterable[Row], advance: Callable[[], None]) -> dict[str, Reply]:
-        """Ask until every row has a usable reply or no attempt left; gives the errors, which no store keeps."""
-        waiting = iter(source)
-        again: deque[tuple[Row, int]] = deque()
-        failures: dict[str, Reply] = {}
+    def _ask(self, source: Iterable[Row], advance: Callable[[], None]) -> Answers:
         engine = cast(StoredEngine, self.engine)
-        while True:
-            flying: dict[int, tuple[Row, int]] = {}
-            for position, reply in engine.stream(self._questions(waiting, again, flying, advance)):
-                row, draw = flying.pop(position)
-                if reply.finish_reason == "error":
-                    failures[f"{row['id']}\0{draw}"] = reply
-                elif draw + 1 < self.attempts and not self._usable(row, reply):
-                    again.append((row, draw + 1))
-                    continue
-                advance()
-            if not again:
-                return failures
-
-    def _questions(
-        self,
-        waiting: Iterator[Row],
-        again: deque[tuple[Row, int]],
-        flying: dict[int, tuple[Row, int]],
-        advance: Callable[[], None],
-    ) -> Iterator[Request]:
-        position = 0
-        while True:
-            if again:
-                row, draw = again.popleft()
-            elif (fresh := next(waiting, None)) is not None:
-                row, draw = fresh, 0
-            else:
-                return
-            if row.get("rejection") is not None:
-                advance()
-                continue
-            flying[position] = (row, draw)
-            position += 1
-            yield self.request(row, draw)
-
-    def _usable(self, row: Row, reply: Reply) -> bool:
-        try:
-            self._values(row, reply)
-        except ParseError:
-            return False
-        return True
+        return Asking(engine, self.request, self._values, self.attempts).run(source, advance)
 
     def _values(self, row: Row, reply: Reply) -> dict[str, Any]:
         if reply.finish_reason == "error":
@@ -236,33 +196,17 @@ class Stage(ABC):
         self.check(row, parsed)
         return parsed
 
-    def _read(self, row: Row, failures: Mapping[str, Reply]) -> dict[str, Any]:
-        """Values of the written columns of one row, from its stored replies."""
+    def _read(self, row: Row, place: int, answers: Answers) -> dict[str, Any]:
+        """Values of the written columns of one row, from its last reply."""
         kept = {name: row.get(name) for name in self.features}
         if row.get("rejection") is not None:
             return {**kept, "rejection": row["rejection"]}
-        fault, reply = ParseError("empty_reply"), Reply("")
-        draw = 0
-        for draw in range(self.attempts):
-            reply = failures.get(f"{row['id']}\0{draw}") or self._recall(row, draw)
-            try:
-                return {**kept, **self._values(row, reply), "rejection": None}
-            except ParseError as error:
-                fault = error
-            if reply.finish_reason == "error":
-                break
-        why = rejection(self.name, fault.reason, fault.detail, reply.text, draw + 1)
+        reply, attempts = answers.last(place)
+        try:
+            return {**kept, **self._values(row, reply), "rejection": None}
+        except ParseError as fault:
+            why = rejection(self.name, fault.reason, fault.detail, reply.text, attempts)
         return {**kept, "rejection": why}
-
-    def _recall(self, row: Row, draw: int) -> Reply:
-        engine = cast(StoredEngine, self.engine)
-        reply = engine.recall(self.request(row, draw))
-        if reply is None:
-            raise EngineError(
-                f"{self.name}: the reply for row {row['id']} is not in {engine.store.path} any more; "
-                "was the store changed while the run went on? Run the same command again"
-            )
-        return reply
 
     def object_in(self, row: Row, text: str) -> dict[str, Any]:
         """The reply's JSON object, checked against the row's schema.

@@ -15,7 +15,7 @@ PACKAGE = Path(tagevol_hf.__file__).parent
 LAYERS = (
     ("errors", "rows", "parsing", "prompts", "progress", "project", "versions", "formats", "sources"),
     ("engines",),
-    ("stage",),
+    ("stage", "asking"),
     ("tags",),
     ("evolve", "selection", "measure", "training", "evals"),
     ("recipe", "recipe_file", "plan"),

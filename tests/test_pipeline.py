@@ -131,14 +131,15 @@ KILLED = """
 import sys, threading, os, signal, time
 from tagevol_hf.engines import store
 from tests.test_pipeline import curate, recipe
-put, count = store.RequestStore.put, 0
-def slow(self, key, reply):
+put_all, count = store.RequestStore.put_all, 0
+def fatal(self, replies, engine):
     global count
-    put(self, key, reply)
-    count += 1
-    if count == {count}:
+    held = put_all(self, replies, engine)
+    count += len(replies)
+    if count >= {count}:
         os.kill(os.getpid(), signal.SIGKILL)
-store.RequestStore.put = slow
+    return held
+store.RequestStore.put_all = fatal
 curate(recipe({source!r}), {folder!r})
 """
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from ..parsing import schema_text
+
 Schema = Mapping[str, Any]
 FinishReason = Literal["stop", "length", "error"]
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,13 @@ class Request:
         """SHA-256 (hex) of everything that can change the reply, the engine's identity included."""
         sampling = self.sampling
         parts = [
-            identity,
             [[message.role, message.content] for message in self.messages],
             [sampling.temperature, sampling.top_p, sampling.max_tokens, sampling.seed],
-            self.schema,
             self.draw,
+            identity,
         ]
-        text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        schema = "null" if self.schema is None else schema_text(self.schema)
+        text = f"{_ENCODER.encode(parts)}\n{schema}"
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -145,10 +148,10 @@ class SteadyEngine(Engine, Protocol):
         ...
 
 
-def arrivals(engine: Engine, requests: Iterator[Request | None]) -> Iterator[list[tuple[int, Reply]]]:
+def arrivals(engine: Engine, requests: Iterator[Request | None]) -> Generator[list[tuple[int, Reply]], None, None]:
     """As `SteadyEngine.arrivals`, of any engine; a plain one ends its stream at each pause."""
     if isinstance(engine, SteadyEngine):
-        yield from engine.arrivals(requests)
+        yield from engine.arrivals(requests)  # closed with this one
         return
     first, ended = 0, False
 
@@ -161,10 +164,11 @@ def arrivals(engine: Engine, requests: Iterator[Request | None]) -> Iterator[lis
         ended = True
 
     while not ended:
-        count = 0
-        for count, (position, reply) in enumerate(engine.stream(until_pause()), 1):
+        last = first
+        for position, reply in engine.stream(until_pause()):
+            last += 1
             yield [(first + position, reply)]
-        first += count
+        first = last
         if not ended:
             yield []
 

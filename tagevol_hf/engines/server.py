@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 
 from ..errors import EngineError
 from .background import BackgroundLoop
-from .base import Reply, Request
+from .base import Reply, Request, one_by_one
 from .client import Client
 from .identity import model_identity
 from .pool import Pool
 from .spec import positive, split_options, unknown_option
 
+_GROUP_SECONDS = 0.004  # between two groups of replies: each one wakes the caller's thread and is one transaction
+_END = object()
 _OPTIONS: dict[str, type[int] | type[float]] = {"concurrency": int, "timeout": float, "retries": int, "backoff": float}
 
 
@@ -32,7 +34,7 @@ class ServerEngine:
     Args:
         urls: Base URL, or several of servers with the same model; they end in `/v1` as a rule.
         model: The model's name there; None to ask for it, where exactly one is served.
-        concurrency: Most requests in flight, >= 1; lowered while a server answers 429, 503 or too late.
+        concurrency: Most requests in flight at each server, >= 1; lowered while a server answers 429, 503 or too late.
         timeout: Seconds that one attempt may take.
         retries: How often a request is asked again after a fault of the network or the server, at the most.
         backoff: Seconds before the first of these, doubled each time.
@@ -124,19 +126,29 @@ class ServerEngine:
         Raises:
             EngineError: If no server can be reached, or the key or the model is refused.
         """
-        source = enumerate(requests)
+        return one_by_one(self.arrivals(iter(requests)))
+
+    def arrivals(self, requests: Iterator[Request | None]) -> Iterator[list[tuple[int, Reply]]]:
+        """As `SteadyEngine.arrivals`; errors as `stream`."""
         asking: _Asking | None = None
-        flying = 0
+        position, flying, room, ended = 0, 0, self._concurrency * len(self._urls), False
         try:
-            while True:
-                while flying < self._concurrency and (item := next(source, None)) is not None:
+            while not ended or flying:
+                fresh: list[tuple[int, Request]] = []
+                while not ended and flying + len(fresh) < room and (request := next(requests, _END)) is not None:
+                    if isinstance(request, Request):
+                        fresh.append((position, request))
+                        position += 1
+                    else:
+                        ended = True
+                if fresh:
                     asking = asking or _Asking(self._connected(), self.model)
-                    asking.start(*item)
-                    flying += 1
-                if not flying or asking is None:
-                    return
-                yield asking.next()
-                flying -= 1
+                    asking.start(fresh)
+                    flying += len(fresh)
+                group = asking.next() if asking is not None and flying else []
+                flying -= len(group)
+                if group or not ended:
+                    yield group
         finally:
             if asking is not None:
                 asking.cancel()
@@ -173,33 +185,44 @@ class _Connection:
 
 
 class _Asking:
-    """The requests of one stream: started from the caller's thread, answered in the loop's."""
+    """The requests of one stream: started from the caller's thread, answered in the loop's, in groups both ways."""
 
     def __init__(self, connection: _Connection, model: str) -> None:
         self._connection, self._model = connection, model
-        self._results: SimpleQueue[tuple[int, Reply | BaseException]] = SimpleQueue()
-        self._tasks: set[asyncio.Task[None]] = set()  # touched in the loop only
+        self._groups: SimpleQueue[list[tuple[int, Reply | BaseException]]] = SimpleQueue()
+        self._fault: BaseException | None = None
+        # All below is touched in the loop's thread only.
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._done: list[tuple[int, Reply | BaseException]] = []
+        self._last_group = 0.0
+        self._group_due = False
 
-    def start(self, position: int, request: Request) -> None:
-        """Have a request asked; does not wait."""
-        if not self._connection.loop.soon(self._spawn, position, request):
+    def start(self, requests: list[tuple[int, Request]]) -> None:
+        """Have requests asked; does not wait."""
+        if not self._connection.loop.soon(self._spawn, requests):
             raise EngineError("the engine was closed while it was answering")
 
-    def next(self) -> tuple[int, Reply]:
-        """The next reply that is ready."""
-        position, outcome = self._results.get()
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return position, outcome
+    def next(self) -> list[tuple[int, Reply]]:
+        """The replies that became ready since the last call; waits for one. A fault comes after them."""
+        if self._fault is not None:
+            raise self._fault
+        group: list[tuple[int, Reply]] = []
+        for position, outcome in self._groups.get():
+            if isinstance(outcome, Reply):
+                group.append((position, outcome))
+            else:
+                self._fault = self._fault or outcome
+        return group or self.next()
 
     def cancel(self) -> None:
         """Forget what is still in flight."""
         self._connection.loop.soon(self._cancel)
 
-    def _spawn(self, position: int, request: Request) -> None:
-        task = asyncio.ensure_future(self._ask(position, request))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _spawn(self, requests: list[tuple[int, Request]]) -> None:
+        for position, request in requests:
+            task = asyncio.ensure_future(self._ask(position, request))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     def _cancel(self) -> None:
         for task in tuple(self._tasks):
@@ -207,12 +230,25 @@ class _Asking:
 
     async def _ask(self, position: int, request: Request) -> None:
         try:
-            self._results.put((position, await self._connection.client.ask(self._model, request)))
+            self._hand_over(position, await self._connection.client.ask(self._model, request))
         except asyncio.CancelledError:
-            self._results.put((position, EngineError("the engine was closed while it was answering")))
+            self._hand_over(position, EngineError("the engine was closed while it was answering"))
             raise
         except Exception as fault:  # raised again in the caller's thread
-            self._results.put((position, fault))
+            self._hand_over(position, fault)
+
+    def _hand_over(self, position: int, outcome: Reply | BaseException) -> None:
+        """Give an outcome to the caller's thread, at once or together with those of the next milliseconds."""
+        self._done.append((position, outcome))
+        if not self._group_due:
+            self._group_due = True
+            loop = asyncio.get_running_loop()
+            loop.call_at(max(loop.time(), self._last_group + _GROUP_SECONDS), self._send_group)
+
+    def _send_group(self) -> None:
+        self._groups.put(self._done)
+        self._done, self._group_due = [], False
+        self._last_group = asyncio.get_running_loop().time()
 
 
 def _checked(url: str) -> str:

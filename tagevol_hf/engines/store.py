@@ -10,20 +10,37 @@ import os
 import sqlite3
 import tempfile
 import threading
+import time
 import weakref
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..errors import EngineError
 from .base import Reply
 
-_VERSION = 1
-_TABLE = """
-CREATE TABLE IF NOT EXISTS replies (
-    key BLOB PRIMARY KEY, text BLOB NOT NULL, finish_reason TEXT NOT NULL,
-    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL
-) WITHOUT ROWID
+FORMAT = 2
+# Replies are appended, so that those of neighbouring rows lie near each other; the index holds half of each key.
+_TABLES = """
+CREATE TABLE replies (
+    number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, text BLOB NOT NULL, finish_reason TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+    engine INTEGER NOT NULL, day INTEGER NOT NULL
+);
+CREATE TABLE engines (number INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE);
+CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 """
+_COLUMNS = "key, text, finish_reason, prompt_tokens, completion_tokens, cached_tokens, engine, day"
+_GET = "SELECT text, finish_reason, prompt_tokens, completion_tokens, cached_tokens FROM replies WHERE key = ?"
+_PUT = f"INSERT OR IGNORE INTO replies ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_SETTINGS = (
+    "PRAGMA synchronous = NORMAL",  # survives the end of the process at any moment; a power cut may lose the newest
+    "PRAGMA wal_autocheckpoint = 4000",  # pages
+    "PRAGMA cache_size = -8192",  # KiB
+)
+_WAIT_SECONDS = 30.0  # for another process that is writing
 
 
 class RequestStore:
@@ -39,7 +56,7 @@ class RequestStore:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._local = threading.local()
-        self._connection()
+        self.connection()
 
     @classmethod
     def temporary(cls) -> RequestStore:
@@ -51,32 +68,61 @@ class RequestStore:
 
     def get(self, key: str) -> Reply | None:
         """The stored reply of a request key, or None."""
-        row = self._run("SELECT * FROM replies WHERE key = ?", (bytes.fromhex(key),)).fetchone()
-        if row is None:
-            return None
-        try:
-            text = zlib.decompress(row[1]).decode("utf-8", "surrogatepass")
-        except (zlib.error, UnicodeDecodeError) as fault:
-            raise EngineError(self._advice(f"a reply cannot be read ({fault})")) from None
-        return Reply(text, row[2], row[3], row[4], row[5])
+        with self.faults():
+            row = self.connection().execute(_GET, (_half(key),)).fetchone()
+        return None if row is None else self._reply(row)
 
-    def put(self, key: str, reply: Reply) -> None:
-        """Store one reply; durable against the end of the process when this returns. The first one stays."""
-        packed = zlib.compress(reply.text.encode("utf-8", "surrogatepass"), 3)
-        self._run(
-            "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                bytes.fromhex(key),
-                packed,
-                reply.finish_reason,
-                reply.prompt_tokens,
-                reply.completion_tokens,
-                reply.cached_tokens,
-            ),
-        )
+    def put(self, key: str, reply: Reply, engine: str = "") -> Reply:
+        """Store one reply, as `put_all`."""
+        return self.put_all([(key, reply)], engine)[0]
+
+    def put_all(self, replies: Sequence[tuple[str, Reply]], engine: str = "") -> list[Reply]:
+        """Store replies by key in one transaction; durable against the end of the process when this returns.
+
+        Args:
+            replies: Request keys with their replies.
+            engine: Identity of the engine that gave them.
+
+        Returns:
+            What the store holds for each key now: where another process was first, its reply.
+        """
+        day = int(time.time() // 86400)
+        packed = [(_half(key), _pack(reply.text), *_rest(reply)) for key, reply in replies]
+        connection = self.connection()
+        with self.transaction():
+            number = self._engine_number(engine)
+            before = connection.total_changes
+            connection.executemany(_PUT, [(*values, number, day) for values in packed])
+            all_new = connection.total_changes - before == len(replies)
+        if all_new:
+            return [reply for _, reply in replies]
+        return [self.get(key) or reply for key, reply in replies]
+
+    def note(self, name: str) -> str | None:
+        """A text that an engine keeps beside the replies, such as the number of a submitted batch; None if none."""
+        with self.faults():
+            row = self.connection().execute("SELECT text FROM notes WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_note(self, name: str, text: str | None) -> None:
+        """Keep a text under a name, or forget it (None); durable when this returns."""
+        with self.faults():
+            if text is None:
+                self.connection().execute("DELETE FROM notes WHERE name = ?", (name,))
+            else:
+                self.connection().execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, text))
+
+    def notes(self, prefix: str) -> dict[str, str]:
+        """All notes whose names begin so, by name."""
+        with self.faults():
+            rows = self.connection().execute(
+                "SELECT name, text FROM notes WHERE substr(name, 1, ?) = ? ORDER BY name", (len(prefix), prefix)
+            )
+            return {str(name): str(text) for name, text in rows}
 
     def __len__(self) -> int:
-        return int(self._run("SELECT count(*) FROM replies", ()).fetchone()[0])
+        with self.faults():
+            return int(self.connection().execute("SELECT count(*) FROM replies").fetchone()[0])
 
     def close(self) -> None:
         """Close this thread's connection; the store can be used again after that."""
@@ -85,44 +131,128 @@ class RequestStore:
             connection.close()
         self._local.connection = None
 
-    def _run(self, statement: str, values: tuple[object, ...]) -> sqlite3.Cursor:
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """Turns what SQLite says into an `EngineError` with a way on."""
         try:
-            return self._connection().execute(statement, values)
-        except sqlite3.Error as fault:
-            raise EngineError(self._advice(str(fault))) from None
+            yield
+        except (sqlite3.Error, OSError) as fault:
+            raise EngineError(advice(self.path, str(fault))) from None
 
-    def _connection(self) -> sqlite3.Connection:
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; waits for other processes that write."""
+        connection = self.connection()
+        with self.faults():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                connection.execute("COMMIT")
+            except BaseException:
+                self._local.engines = {}  # a number of the transaction that failed is none
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection in this process."""
         local = self._local
         if getattr(local, "connection", None) is None or local.pid != os.getpid():
-            local.connection, local.pid = self._open(), os.getpid()
+            with self.faults():
+                local.connection, local.pid, local.engines = self._open(), os.getpid(), {}
         connection: sqlite3.Connection = local.connection
         return connection
 
     def _open(self) -> sqlite3.Connection:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _VERSION):
-                raise EngineError(
-                    f"store {self.path}: written by another version of tagevol_hf (format {version}, expected "
-                    f"{_VERSION}); use that version, or another store file"
-                )
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            if version == 0:
-                connection.execute(_TABLE)
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
-        except (sqlite3.Error, OSError) as fault:
-            raise EngineError(self._advice(str(fault))) from None
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)
+        if _format_of(connection) == 0:
+            _create(connection)
+        found = _format_of(connection)
+        if found != FORMAT:
+            connection.close()
+            raise EngineError(
+                f"store {self.path}: written by another version of tagevol_hf (format {found}, expected {FORMAT}); "
+                "use that version, or another store file"
+            )
+        _use_wal(connection)
+        for setting in _SETTINGS:
+            connection.execute(setting)
         return connection
 
-    def _advice(self, fault: str) -> str:
-        way_on = "move the file away to start a new one (its replies are then asked again)"
-        if "locked" in fault:
-            way_on = "another process holds it; end that one or wait"
-        elif "readonly" in fault or "denied" in fault or "unable to open" in fault:
-            way_on = "make the file and its folder writable, or choose another run folder"
-        elif "full" in fault:
-            way_on = "free some disk space and run the same command again"
-        return f"store {self.path}: {fault}; {way_on}"
+    def _engine_number(self, identity: str) -> int:
+        known: dict[str, int] = self._local.engines
+        if identity not in known:
+            connection = self.connection()
+            connection.execute("INSERT OR IGNORE INTO engines (identity) VALUES (?)", (identity,))
+            row = connection.execute("SELECT number FROM engines WHERE identity = ?", (identity,)).fetchone()
+            known[identity] = int(row[0])
+        return known[identity]
+
+    def _reply(self, row: tuple[Any, ...]) -> Reply:
+        try:
+            text = zlib.decompress(row[0]).decode("utf-8", "surrogatepass")
+        except (zlib.error, UnicodeDecodeError, TypeError) as fault:
+            raise EngineError(advice(self.path, f"a reply cannot be read, the file is malformed ({fault})")) from None
+        return Reply(text, *row[1:])
+
+
+def advice(path: Path, fault: str) -> str:
+    """A fault of a store in one line, with what to do."""
+    way_on = (
+        "move the file away to start a new one (its replies are then asked again), after saving what can be read by: "
+        f"tagevol store verify {path} --rescue NEW"
+    )
+    if "locked" in fault:
+        way_on = "another process holds it; end that one or wait"
+    elif "readonly" in fault or "denied" in fault or "unable to open" in fault:
+        way_on = "make the file and its folder writable, or choose another run folder"
+    elif "full" in fault or "No space" in fault:
+        way_on = "free some disk space and run the same command again"
+    elif "no such table" in fault or "not a database" in fault:
+        way_on = "move the file away to start a new one"
+    return f"store {path}: {fault}; {way_on}"
+
+
+def _format_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    """Make the tables, unless another process does so at the same moment."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _format_of(connection) == 0:
+            for statement in filter(str.strip, _TABLES.split(";")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Change to the write-ahead log once; SQLite does not wait for other processes by itself here."""
+    until = time.monotonic() + _WAIT_SECONDS
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as fault:  # noqa: PERF203 - it waits anyway
+            if "locked" not in str(fault) or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
+def _half(key: str) -> bytes:
+    """The last 128 bits of a SHA-256: enough to tell requests apart, and half the index."""
+    return bytes.fromhex(key[-32:])
+
+
+def _pack(text: str) -> bytes:
+    return zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
+
+
+def _rest(reply: Reply) -> tuple[str, int, int, int]:
+    return reply.finish_reason, reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens

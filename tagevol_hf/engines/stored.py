@@ -2,56 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 
 from ..errors import EngineError
-from .base import Engine, Reply, Request
+from .base import Engine, Reply, Request, arrivals, one_by_one
 from .store import RequestStore
+from .usage import Limits, Prices, Spending, Usage
 
-
-@dataclass
-class Usage:
-    """What was asked of an engine since it was opened.
-
-    Attributes:
-        asked: Requests that the engine answered.
-        stored: Replies that the store already had.
-        shared: Requests that were equal to one in flight and got its reply.
-        failed: Requests that ended without a reply, by reason.
-        prompt_tokens: Sum over `asked`; likewise the other two.
-    """
-
-    asked: int = 0
-    stored: int = 0
-    shared: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-
-    def count(self, reply: Reply) -> None:
-        """Add one reply of the engine."""
-        if reply.finish_reason == "error":
-            self.failed[reply.reason] += 1
-            return
-        self.asked += 1
-        self.prompt_tokens += reply.prompt_tokens
-        self.completion_tokens += reply.completion_tokens
-        self.cached_tokens += reply.cached_tokens
+Answer = tuple[int, str, Reply]  # position of the request, its key, the reply
 
 
 class StoredEngine:
-    """An engine with a request store around it; itself an `Engine`.
+    """An engine with a request store around it; itself a `SteadyEngine`.
 
-    Replies of the store come first and cost nothing; requests that are equal to one in flight are asked once; errors
-    are never stored, so that they are asked again by the next run.
+    Replies of the store cost nothing; requests that are equal to one in flight are asked once; errors are never
+    stored, so that they are asked again by the next run.
 
     Args:
         engine: The engine, or a function that makes it when it is first needed.
         store: Where the replies are kept.
         opener: Function and arguments that open the same engine in another process, for pickling.
+        prices: What its tokens cost, for the account and for `Limits.max_cost`.
+        spending: Caps, perhaps shared with other engines; none by default.
     """
 
     def __init__(
@@ -59,6 +33,9 @@ class StoredEngine:
         engine: Engine | Callable[[], Engine],
         store: RequestStore,
         opener: tuple[Callable[..., StoredEngine], tuple[object, ...]] | None = None,
+        *,
+        prices: Prices | None = None,
+        spending: Spending | None = None,
     ) -> None:
         self._make: Callable[[], Engine] | None = None
         self._engine: Engine | None = None
@@ -68,6 +45,8 @@ class StoredEngine:
             self._engine = engine
         self.store = store
         self.usage = Usage()
+        self.prices = prices
+        self.spending = spending or Spending(Limits())
         self._opener = opener
 
     @property
@@ -89,6 +68,11 @@ class StoredEngine:
         """Whether the engine inside was made, so that its identity is known at no cost."""
         return self._engine is not None
 
+    @property
+    def served(self) -> dict[str, int]:
+        """Requests that each server answered, by URL; empty where the engine is not a server."""
+        return dict(getattr(self._engine, "served", {}))
+
     def __reduce__(self) -> tuple[Callable[..., StoredEngine], tuple[object, ...]]:
         if self._opener is not None:
             return self._opener
@@ -100,20 +84,25 @@ class StoredEngine:
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Reply]]:
         """As `Engine.stream`; every reply is in the store before it is yielded."""
-        source = _Source(enumerate(requests), self.identity, self.store, self.usage)
-        while True:
-            yield from source.hits()
-            if source.ended:
-                return
-            for asked, reply in self.engine.stream(source.misses()):
-                key, waiting = source.answered(asked)
-                if reply.finish_reason != "error":
-                    self.store.put(key, reply)
-                self.usage.count(reply)
-                for position in waiting:
-                    yield position, reply
-                while source.ready:
-                    yield source.ready.popleft()
+        return one_by_one(self.arrivals(iter(requests)))
+
+    def arrivals(self, requests: Iterator[Request | None]) -> Iterator[list[tuple[int, Reply]]]:
+        """As `SteadyEngine.arrivals`; every group is in the store before it is yielded."""
+        for group in self.answers(requests):
+            yield [(position, reply) for position, _, reply in group]
+
+    def answers(self, requests: Iterator[Request | None]) -> Generator[list[Answer], None, None]:
+        """As `arrivals`, with the key of each request.
+
+        Raises:
+            EngineError: If the engine or the store fails.
+            LimitError: If a cap is reached; what was in flight is stored before.
+        """
+        source = _Source(requests, self)
+        with closing(arrivals(self.engine, source.misses())) as groups:
+            for group in groups:
+                yield source.answered(group)
+        yield source.answered([])
 
     def close(self) -> None:
         """Close the engine inside and the store's connection."""
@@ -134,62 +123,62 @@ def stored(engine: Engine) -> StoredEngine:
 class _Source:
     """Sorts incoming requests into those that the store answers and those that must be asked."""
 
-    _MOST_READY = 4096  # bound of the replies held back while the engine pulls requests
+    _MOST_READY = 1024  # replies of the store that are held back at the most
 
-    def __init__(
-        self, requests: Iterator[tuple[int, Request]], identity: str, store: RequestStore, usage: Usage
-    ) -> None:
-        self._requests, self._identity, self._store, self._usage = requests, identity, store, usage
-        self.ready: deque[tuple[int, Reply]] = deque()
-        self.ended = False
-        self._next: tuple[int, str, Request] | None = None
-        self._keys: dict[int, str] = {}
-        self._waiting: dict[str, list[int]] = {}
+    def __init__(self, requests: Iterator[Request | None], owner: StoredEngine) -> None:
+        self._requests, self._owner, self._identity = requests, owner, owner.identity
+        self._ready: deque[Answer] = deque()
+        self._flying: dict[int, tuple[str, Request]] = {}  # by number of the asked request
+        self._waiting: dict[str, list[int]] = {}  # by key: positions that wait for its reply
         self._asked = 0
 
-    def hits(self) -> Iterator[tuple[int, Reply]]:
-        """Replies of the store, up to the first request that it cannot answer."""
-        while self.ready:
-            yield self.ready.popleft()
-        if self._next is not None:
-            return
-        for position, request in self._requests:
-            key = request.key(self._identity)
-            reply = self._store.get(key)
-            if reply is None:
-                self._next = (position, key, request)
-                return
-            self._usage.stored += 1
-            yield position, reply
-        self.ended = True
-
-    def misses(self) -> Iterator[Request]:
-        """Requests to ask; ends early when many replies of the store are waiting to be yielded."""
-        self._keys, self._waiting, self._asked = {}, {}, 0
-        if self._next is not None:
-            position, key, request = self._next
-            self._next = None
-            yield self._ask(position, key, request)
-        for position, request in self._requests:
+    def misses(self) -> Iterator[Request | None]:
+        """Requests to ask; pauses where the caller does, where many stored replies wait, and at a cap."""
+        owner, position = self._owner, -1
+        for request in self._requests:
+            if request is None:
+                yield None
+                continue
+            position += 1
             key = request.key(self._identity)
             if key in self._waiting:
                 self._waiting[key].append(position)
-                self._usage.shared += 1
-            elif (reply := self._store.get(key)) is not None:
-                self._usage.stored += 1
-                self.ready.append((position, reply))
-                if len(self.ready) >= self._MOST_READY:
-                    return
+                owner.usage.shared += 1
+            elif (reply := owner.store.get(key)) is not None:
+                owner.usage.stored += 1
+                self._ready.append((position, key, reply))
+                if len(self._ready) >= self._MOST_READY:
+                    yield None
             else:
-                yield self._ask(position, key, request)
+                yield from self._until_paid(request)
+                self._flying[self._asked] = key, request
+                self._waiting[key] = [position]
+                self._asked += 1
+                yield request
 
-    def answered(self, asked: int) -> tuple[str, list[int]]:
-        """Key of a request by its number of this stream, and the positions that wait for its reply."""
-        key = self._keys.pop(asked)
-        return key, self._waiting.pop(key)
+    def answered(self, group: list[tuple[int, Reply]]) -> list[Answer]:
+        """Store a group of the engine's replies; they and those of the store, with positions and keys."""
+        owner = self._owner
+        fresh: list[tuple[str, Reply]] = []
+        for number, reply in group:
+            key, request = self._flying.pop(number)
+            owner.usage.count(reply, owner.prices)
+            owner.spending.end(request, reply, owner.prices)
+            fresh.append((key, reply))
+        good = [(key, reply) for key, reply in fresh if reply.finish_reason != "error"]
+        if good:
+            held = owner.store.put_all(good, self._identity)
+            fresh = [(key, reply) for key, reply in fresh if reply.finish_reason == "error"]
+            fresh += [(key, reply) for (key, _), reply in zip(good, held, strict=True)]
+        answers = [(position, key, reply) for key, reply in fresh for position in self._waiting.pop(key)]
+        answers += self._ready
+        self._ready.clear()
+        return answers
 
-    def _ask(self, position: int, key: str, request: Request) -> Request:
-        self._keys[self._asked] = key
-        self._waiting[key] = [position]
-        self._asked += 1
-        return request
+    def _until_paid(self, request: Request) -> Iterator[None]:
+        """Wait until the caps have room for a request."""
+        spending, prices = self._owner.spending, self._owner.prices
+        while not spending.start(request, prices):
+            if not self._flying and not self._ready:
+                raise spending.reached(request, prices)
+            yield None

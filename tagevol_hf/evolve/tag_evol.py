@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from datasets import Dataset, Features, List, Value
 
 from ..engines.base import Schema
 from ..errors import DataError, ParseError
-from ..parsing import json_value, object_schema
+from ..parsing import JsonSchema, json_value, object_schema
 from ..prompts import Prompt
 from ..rows import ROW_FEATURES, Row, iterate, rejection, seed_for
 from ..stage import Stage
@@ -141,18 +142,7 @@ class TagEvol(Stage):
 
     def schema_for(self, row: Row) -> Schema:
         """Exactly b numbers of the list, the plan, the rewritten and the final instruction."""
-        budget, count = row["budget"], len(row["candidates"])
-        number = {"type": "integer", "minimum": 1, "maximum": count}
-        text = {"type": "string", "minLength": 1, "maxLength": self.max_chars}
-        return object_schema(
-            self.name,
-            {
-                "chosen": {"type": "array", "items": number, "minItems": budget, "maxItems": budget},
-                "plan": {"type": "string", "maxLength": 1500},
-                "rewritten": text,
-                "final": text,
-            },
-        )
+        return _evolution_schema(row["budget"], len(row["candidates"]), self.max_chars)
 
     def shared_for(self, row: Row) -> Mapping[str, str]:
         """The budget, the length rule and an example of the right number of numbers."""
@@ -207,6 +197,21 @@ class TagEvol(Stage):
         grown = len(evolved.split()) - len(seed.split())
         if grown > most:
             raise ParseError("too_much_growth", f"{grown} words more than the seed, at most {most} are accepted")
+
+
+@lru_cache(maxsize=256)
+def _evolution_schema(budget: int, candidates: int, max_chars: int) -> JsonSchema:
+    number = {"type": "integer", "minimum": 1, "maximum": candidates}
+    text = {"type": "string", "minLength": 1, "maxLength": max_chars}
+    return object_schema(
+        STEP,
+        {
+            "chosen": {"type": "array", "items": number, "minItems": budget, "maxItems": budget},
+            "plan": {"type": "string", "maxLength": 1500},
+            "rewritten": text,
+            "final": text,
+        },
+    )
 
 
 def _tags_by_number(numbers: Sequence[int], row: Row) -> list[str]:

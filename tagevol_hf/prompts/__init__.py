@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ..errors import RecipeError
@@ -44,19 +45,9 @@ class Prompt:
         Raises:
             RecipeError: If the text has a placeholder for which there is no value.
         """
-        closing = re.compile(r"</(?=(?:" + "|".join(_tags(self.row)) + r")\s*>)", re.IGNORECASE)
+        closing = _closing(self.row)
         values = {name: closing.sub(r"<\\/", value) for name, value in row.items()}
-        return self._fill(self.shared, shared) + self._fill(self.row, values)
-
-    def _fill(self, template: str, values: Mapping[str, str]) -> str:
-        def value(match: re.Match[str]) -> str:
-            name = match.group(1)
-            if name not in values:
-                known = ", ".join(sorted(values)) or "none"
-                raise RecipeError(f"prompt {self.name}: {{{{{name}}}}} has no value here; known: {known}")
-            return values[name]
-
-        return _PLACE.sub(value, template)
+        return _fill_shared(self.name, self.shared, tuple(shared.items())) + _fill(self.name, self.row, values)
 
 
 def load_prompt(name: str | Path | Prompt) -> Prompt:
@@ -77,6 +68,28 @@ def load_prompt(name: str | Path | Prompt) -> Prompt:
     if not mark:
         raise RecipeError(f"{path}: expected a line {_MARK!r} between the shared part and the row's part")
     return Prompt(path.stem, shared + "\n", row.rstrip("\n"))
+
+
+def _fill(prompt: str, template: str, values: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in values:
+            known = ", ".join(sorted(values)) or "none"
+            raise RecipeError(f"prompt {prompt}: {{{{{name}}}}} has no value here; known: {known}")
+        return values[name]
+
+    return _PLACE.sub(value, template)
+
+
+@lru_cache(maxsize=256)
+def _fill_shared(prompt: str, template: str, values: tuple[tuple[str, str], ...]) -> str:
+    return _fill(prompt, template, dict(values))
+
+
+@lru_cache(maxsize=256)
+def _closing(template: str) -> re.Pattern[str]:
+    """Finds the closing tags of a template, to be defused in the data."""
+    return re.compile(r"</(?=(?:" + "|".join(_tags(template)) + r")\s*>)", re.IGNORECASE)
 
 
 def _tags(template: str) -> list[str]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from datasets import Features, Value
 
 from ..engines.base import Schema
-from ..parsing import object_schema
+from ..parsing import JsonSchema, object_schema
 from ..prompts import Prompt
 from ..rows import Row
 from ..stage import Stage
@@ -58,9 +59,7 @@ class Comparer(Stage):
     @property
     def schema(self) -> Schema:
         """A short analysis, then for both items the seven marks and the score."""
-        item = object_schema("item", {**dict.fromkeys(DIMENSIONS, _MARK), "score": _MARK})
-        analysis = {"type": "string", "maxLength": 600}
-        return object_schema(self.name, {"analysis": analysis, "first": item, "second": item})
+        return _comparison_schema()
 
     def values(self, row: Row) -> Mapping[str, str]:
         """Both instructions and both responses; an empty response is shown as such."""
@@ -80,3 +79,10 @@ class Comparer(Stage):
             "second_score": int(answer["second"]["score"]),
             "dimensions": marks,
         }
+
+
+@cache
+def _comparison_schema() -> JsonSchema:
+    item = object_schema("item", {**dict.fromkeys(DIMENSIONS, _MARK), "score": _MARK})
+    analysis = {"type": "string", "maxLength": 600}
+    return object_schema("compare", {"analysis": analysis, "first": item, "second": item})

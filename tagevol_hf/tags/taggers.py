@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -11,7 +12,7 @@ from datasets import Features, List, Value
 
 from ..engines.base import Schema
 from ..errors import ParseError
-from ..parsing import clean_tag, object_schema, unique_tags
+from ..parsing import JsonSchema, clean_tag, object_schema, unique_tags
 from ..prompts import Prompt
 from ..rows import Row
 from ..stage import Stage
@@ -59,10 +60,7 @@ class AspectTagger(Stage):
     @property
     def schema(self) -> Schema:
         """The aspects, each with its tags; every string is bounded."""
-        tags = {"type": "array", "items": _TAG, "minItems": 1, "maxItems": self.max_tags}
-        aspect = object_schema("aspect", {"aspect": _TAG, "tags": tags})
-        aspects = {"type": "array", "items": aspect, "minItems": 1, "maxItems": self.max_aspects}
-        return object_schema(self.name, {"aspects": aspects})
+        return _aspects_schema(self.max_aspects, self.max_tags)
 
     @property
     def shared(self) -> Mapping[str, str]:
@@ -113,11 +111,7 @@ class OpenTagger(Stage):
     @property
     def schema(self) -> Schema:
         """The labels with their explanations; every string is bounded."""
-        explanation = {"type": "string", "maxLength": 200}
-        tag = object_schema("open_tag", {"tag": _TAG, "explanation": explanation})
-        return object_schema(
-            self.name, {"tags": {"type": "array", "items": tag, "minItems": 1, "maxItems": self.max_tags}}
-        )
+        return _open_tags_schema(self.max_tags)
 
     @property
     def shared(self) -> Mapping[str, str]:
@@ -141,3 +135,18 @@ class OpenTagger(Stage):
         if not explanations:
             raise ParseError("no_tags", "no tag holds a letter or a digit")
         return {"open_tags": [{"tag": tag, "explanation": why} for tag, why in explanations.items()]}
+
+
+@lru_cache(maxsize=64)
+def _aspects_schema(max_aspects: int, max_tags: int) -> JsonSchema:
+    tags = {"type": "array", "items": _TAG, "minItems": 1, "maxItems": max_tags}
+    aspect = object_schema("aspect", {"aspect": _TAG, "tags": tags})
+    aspects = {"type": "array", "items": aspect, "minItems": 1, "maxItems": max_aspects}
+    return object_schema("aspect_tags", {"aspects": aspects})
+
+
+@lru_cache(maxsize=64)
+def _open_tags_schema(max_tags: int) -> JsonSchema:
+    explanation = {"type": "string", "maxLength": 200}
+    tag = object_schema("open_tag", {"tag": _TAG, "explanation": explanation})
+    return object_schema("open_tags", {"tags": {"type": "array", "items": tag, "minItems": 1, "maxItems": max_tags}})

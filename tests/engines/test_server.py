@@ -116,8 +116,9 @@ def test_requests_are_pulled_lazily_in_the_callers_thread(stand_in, engine_of):
     assert pulled == []
     next(stream)
     assert len(pulled) == 8
-    next(stream)
-    assert len(pulled) == 9
+    for taken in range(2, 100):
+        next(stream)
+        assert len(pulled) < taken + 8
     stream.close()
     assert threads == {threading.get_ident()}
     assert server.most <= 8

@@ -162,7 +162,7 @@ def test_a_store_of_another_version_says_so(tmp_path):
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(EngineError, match=r"another version of tagevol_hf \(format 99, expected 1\)"):
+    with pytest.raises(EngineError, match=r"another version of tagevol_hf \(format 99, expected 2\)"):
         RequestStore(path)
 
 
