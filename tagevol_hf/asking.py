@@ -42,23 +42,25 @@ class Answers:
         if reply.finish_reason == "error":
             self.failures[position] = reply
 
-    def last(self, position: int) -> tuple[Reply, int]:
-        """The last reply of a row, and how often the row was asked.
+    def last(self, places: range) -> list[tuple[Reply, int]]:
+        """For each of these rows its last reply, and how often it was asked (0 for a row that never was).
 
         Raises:
-            EngineError: If the store does not have it any more.
+            EngineError: If the store does not have a reply any more.
         """
-        attempts = self._draws[position] + 1
-        if position in self.failures:
-            return self.failures[position], attempts
-        key = self._keys[position * _KEY_BYTES : (position + 1) * _KEY_BYTES].hex()
-        reply = self._engine.store.get(key)
-        if reply is None:
+        asked = [place for place in places if self._draws[place] != _NOT_ASKED and place not in self.failures]
+        kept = self._engine.store.get_all([self._key(place) for place in asked])
+        found = {**dict(zip(asked, kept, strict=True)), **{p: r for p, r in self.failures.items() if p in places}}
+        lost = next((place for place, reply in found.items() if reply is None), None)
+        if lost is not None:
             raise EngineError(
-                f"the reply for row {position} is not in {self._engine.store.path} any more; "
+                f"the reply for row {lost} is not in {self._engine.store.path} any more; "
                 "was the store changed while the run went on? Run the same command again"
             )
-        return reply, attempts
+        return [(found.get(place) or Reply(""), (self._draws[place] + 1) % (_NOT_ASKED + 1)) for place in places]
+
+    def _key(self, place: int) -> str:
+        return self._keys[place * _KEY_BYTES : (place + 1) * _KEY_BYTES].hex()
 
 
 class Asking:

@@ -103,17 +103,18 @@ def object_schema(title: str, properties: Mapping[str, Any]) -> JsonSchema:
 
 def clean_tag(text: str) -> str:
     """Lower-case form of a tag with plain spaces, "_" as a space (Tag-Evol's flattening), NFKC."""
-    folded = unicodedata.normalize("NFKC", text).replace("_", " ").lower()
-    return _SPACE.sub(" ", folded).strip().strip(".,;:\"'`").strip()
+    folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return " ".join(folded.replace("_", " ").lower().split()).strip(".,;:\"'` ")
+
+
+def has_word(tag: str) -> bool:
+    """Whether a clean tag has a letter or a digit of any script, as every tag needs."""
+    return tag[:1].isalnum() or any(char.isalnum() for char in tag)
 
 
 def unique_tags(texts: Iterator[str] | list[str]) -> list[str]:
-    """Clean, non-empty, distinct tags in the order of their first occurrence.
-
-    A tag needs at least one letter or digit of any script.
-    """
-    cleaned = (clean_tag(text) for text in texts)
-    return list(dict.fromkeys(tag for tag in cleaned if any(char.isalnum() for char in tag)))
+    """Clean, non-empty, distinct tags in the order of their first occurrence; see `has_word`."""
+    return list(dict.fromkeys(tag for tag in map(clean_tag, texts) if has_word(tag)))
 
 
 def _candidates(text: str) -> Iterator[str]:

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+Advance = Callable[..., None]
 _BAR_SECONDS = 0.2  # between two looks of the bar
 _LINE_SECONDS = 60.0  # between two lines where there is no terminal
 
 
 @contextmanager
-def progress(label: str, total: int | None, facts: Callable[[], str] | None = None) -> Iterator[Callable[[], None]]:
-    """Show what goes on while the block runs; call the yielded function once for each thing done.
+def progress(label: str, total: int | None, facts: Callable[[], str] | None = None) -> Iterator[Advance]:
+    """Show what goes on while the block runs; call the yielded function for what was done, by default one thing.
 
     Args:
         label: What is being done, a few words.
@@ -45,8 +46,8 @@ class _Bar:
         self._bar, self._task, self._facts = bar, task, facts or str
         self._done, self._next = 0, 0.0
 
-    def advance(self) -> None:
-        self._done += 1
+    def advance(self, count: int = 1) -> None:
+        self._done += count
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _BAR_SECONDS
@@ -61,8 +62,8 @@ class _Lines:
         self._done, self._start = 0, time.monotonic()
         self._next = self._start + _LINE_SECONDS
 
-    def advance(self) -> None:
-        self._done += 1
+    def advance(self, count: int = 1) -> None:
+        self._done += count
         now = time.monotonic()
         if now < self._next:
             return

@@ -133,7 +133,14 @@ def iterate(dataset: Dataset) -> Iterator[dict[str, Any]]:
 
 
 def with_columns(dataset: Dataset, read: Callable[[Row], Mapping[str, Any]], written: Features) -> Dataset:
-    """The data set with the columns that `read` gives for each row beside, or in place of, its own.
+    """The data set with the columns that `read` gives for each row beside, or in place of, its own."""
+    return with_batches(dataset, lambda rows: [read(row) for row in rows], written)
+
+
+def with_batches(
+    dataset: Dataset, read: Callable[[Sequence[Row]], Sequence[Mapping[str, Any]]], written: Features
+) -> Dataset:
+    """As `with_columns`; `read` gets the rows in order, many at once.
 
     A pure map: only the written columns are computed and written; the `datasets` cache is not read.
     """
@@ -142,7 +149,7 @@ def with_columns(dataset: Dataset, read: Callable[[Row], Mapping[str, Any]], wri
         features = Features({**dataset.features, **written})
         return Dataset.from_dict({name: [] for name in names}, features=features)
     added = dataset.with_format(None).map(
-        lambda batch: columns_of([read(row) for row in rows_of(batch)], written),
+        lambda batch: columns_of(read(list(rows_of(batch))), written),
         batched=True,
         batch_size=_BATCH,
         features=written,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
-import itertools
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +27,7 @@ from .engines.usage import Meter
 from .errors import DataError, ParseError
 from .progress import progress
 from .prompts import Prompt, load_prompt
-from .rows import REJECTION, Column, Row, columns_of, iterate, rejection, rows_of, seed_for, with_columns
+from .rows import REJECTION, Column, Row, columns_of, iterate, rejection, rows_of, seed_for, with_batches
 
 _REDRAW_TEMPERATURE = 0.3  # a greedy model would answer a second draw with the same text
 
@@ -132,7 +131,7 @@ class Stage(ABC):
         self._demand(batch)
         found = list(rows_of(batch))
         answers = self._ask(found, lambda: None)
-        return columns_of([self._read(row, place, answers) for place, row in enumerate(found)], self.written)
+        return columns_of(self._read(found, 0, answers), self.written)
 
     def apply(self, dataset: AnyDataset) -> AnyDataset:
         """The data set with this step's columns, without a border between batches.
@@ -150,14 +149,16 @@ class Stage(ABC):
         meter = Meter(cast(StoredEngine, self.engine).usage)
         with progress(self.name, len(dataset), meter.line) as advance:
             answers = self._ask(iterate(dataset), advance)
-        places = itertools.count()
+        done = 0
         with progress(f"{self.name}: writing", len(dataset)) as advance:
 
-            def read(row: Row) -> dict[str, Any]:
-                advance()
-                return self._read(row, next(places), answers)
+            def read(batch: Sequence[Row]) -> list[dict[str, Any]]:
+                nonlocal done
+                first, done = done, done + len(batch)
+                advance(len(batch))
+                return self._read(batch, first, answers)
 
-            return with_columns(dataset, read, self.written)
+            return with_batches(dataset, read, self.written)
 
     @property
     def written(self) -> Features:
@@ -196,17 +197,22 @@ class Stage(ABC):
         self.check(row, parsed)
         return parsed
 
-    def _read(self, row: Row, place: int, answers: Answers) -> dict[str, Any]:
-        """Values of the written columns of one row, from its last reply."""
-        kept = {name: row.get(name) for name in self.features}
-        if row.get("rejection") is not None:
-            return {**kept, "rejection": row["rejection"]}
-        reply, attempts = answers.last(place)
-        try:
-            return {**kept, **self._values(row, reply), "rejection": None}
-        except ParseError as fault:
-            why = rejection(self.name, fault.reason, fault.detail, reply.text, attempts)
-        return {**kept, "rejection": why}
+    def _read(self, batch: Sequence[Row], first: int, answers: Answers) -> list[dict[str, Any]]:
+        """Values of the written columns of rows from position `first` on, from their last replies."""
+        replies = answers.last(range(first, first + len(batch)))
+        return [self._written(row, *last) for row, last in zip(batch, replies, strict=True)]
+
+    def _written(self, row: Row, reply: Reply, attempts: int) -> dict[str, Any]:
+        mark = row.get("rejection")
+        if mark is None:
+            try:
+                return {**self._kept(row), **self._values(row, reply), "rejection": None}
+            except ParseError as fault:
+                mark = rejection(self.name, fault.reason, fault.detail, reply.text, attempts)
+        return {**self._kept(row), "rejection": mark}
+
+    def _kept(self, row: Row) -> dict[str, Any]:
+        return {name: row.get(name) for name in self.features}
 
     def object_in(self, row: Row, text: str) -> dict[str, Any]:
         """The reply's JSON object, checked against the row's schema.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -12,7 +11,14 @@ from ..parsing import schema_text
 
 Schema = Mapping[str, Any]
 FinishReason = Literal["stop", "length", "error"]
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_HASHED_AT_ONCE = 2000  # bytes; above 2,047 hashlib hands the interpreter to another thread, which costs far more
+
+
+def _digest(data: bytes) -> str:
+    digest = hashlib.sha256()
+    for start in range(0, len(data), _HASHED_AT_ONCE):
+        digest.update(data[start : start + _HASHED_AT_ONCE])
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +65,16 @@ class Request:
     def key(self, identity: str) -> str:
         """SHA-256 (hex) of everything that can change the reply, the engine's identity included."""
         sampling = self.sampling
+        schema = "" if self.schema is None else schema_text(self.schema)
         parts = [
-            [[message.role, message.content] for message in self.messages],
-            [sampling.temperature, sampling.top_p, sampling.max_tokens, sampling.seed],
-            self.draw,
             identity,
+            f"{float(sampling.temperature)!r} {float(sampling.top_p)!r} {sampling.max_tokens} {sampling.seed}",
+            f"{self.draw}",
+            schema,
+            *(text for message in self.messages for text in (message.role, message.content)),
         ]
-        schema = "null" if self.schema is None else schema_text(self.schema)
-        text = f"{_ENCODER.encode(parts)}\n{schema}"
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        lengths = ",".join([str(len(part)) for part in parts])  # so that no two lists of parts give one text
+        return _digest("".join([lengths, "\n", *parts]).encode("utf-8", "surrogatepass"))
 
 
 @dataclass(frozen=True, slots=True)

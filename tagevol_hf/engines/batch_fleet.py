@@ -16,6 +16,7 @@ from .batch_client import Batch, BatchClient
 from .batch_file import read_line
 from .batch_http import RefusedError, Unanswered
 from .batch_notes import Submission, Submissions
+from .batch_settings import BatchSettings
 from .batch_spool import Spool
 from .chat_protocol import Fault
 
@@ -49,23 +50,20 @@ class Fleet:
     Args:
         client: The vendor.
         submissions: What the store remembers of them.
+        settings: Intervals and limits.
         folder: For files on this machine.
-        poll: Most seconds between two looks at the batches.
-        window: The time that the vendor has for a batch.
-        most: Most batches in flight.
 
     Attributes:
         flights: The batches.
         room: How many more may be sent.
     """
 
-    def __init__(
-        self, client: BatchClient, submissions: Submissions, folder: Path, poll: float, window: str, most: int
-    ) -> None:
+    def __init__(self, client: BatchClient, submissions: Submissions, settings: BatchSettings, folder: Path) -> None:
         self._client, self._submissions, self._folder = client, submissions, folder
-        self._longest, self._window, self._most = poll, window, most
-        self._pause = self._shortest = min(_FIRST_POLL, poll)
+        self._longest, self._window, self._most = settings.poll, settings.window, settings.batches
+        self._pause = self._shortest = min(_FIRST_POLL, settings.poll)
         self._files = count()
+        self._spools: list[Spool] = []
         self._told = ""
         self.flights: list[Flight] = []
 
@@ -81,7 +79,14 @@ class Fleet:
 
     def spool(self) -> Spool:
         """An empty spool."""
-        return Spool(self._folder / f"{next(self._files)}.jsonl")
+        self._spools = [spool for spool in self._spools if not spool.closed]
+        self._spools.append(Spool(self._folder / f"{next(self._files)}.jsonl"))
+        return self._spools[-1]
+
+    def close(self) -> None:
+        """Delete the files on this machine; what is at the vendor stays."""
+        for spool in self._spools:
+            spool.remove()
 
     def recover(self) -> None:
         """Take up the batches that the store remembers."""
@@ -113,6 +118,14 @@ class Fleet:
         self.flights.append(Flight(submission, spool, total=len(spool.waiting)))
         self._pause = self._shortest
         _LOG.info("batch %s: %d requests, %d bytes submitted", submission.batch_id, len(spool.waiting), spool.size)
+
+    def claim(self, digest: bytes) -> Spool | None:
+        """The spool of the batch that has this request from an earlier run; from now on somebody waits for it."""
+        for flight in self.flights:
+            if digest in flight.unclaimed:
+                flight.unclaimed.discard(digest)
+                return flight.spool
+        return None
 
     def next_ended(self) -> tuple[Flight, Batch | None]:
         """Wait until a batch has ended; None in its place if the vendor does not know it any more."""

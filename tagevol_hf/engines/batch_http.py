@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import logging
@@ -66,6 +67,8 @@ class Connection:
     def __init__(self, url: str, patience: float, stop: threading.Event) -> None:
         self.url, self._patience, self._stop = url, patience, stop
         self._key = next((os.environ[name].strip() for name in _KEYS if os.environ.get(name, "").strip()), "")
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise EngineError(f"{url}: the key in the environment has characters that no key has; set it again")
         local = _is_loopback(url)
         if self._key and urlsplit(url).scheme != "https" and not local:
             raise EngineError(f"{url}: the key would travel unencrypted; use https://, or unset {' and '.join(_KEYS)}")
@@ -154,6 +157,8 @@ class Connection:
         reason = getattr(fault, "reason", None)
         cause = reason if isinstance(reason, BaseException) else fault
         detail = self._without_key(" ".join(str(cause).split())[:300] or type(cause).__name__)
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return EngineError(f"temporary folder: {detail}; free some disk space, or name another folder by TMPDIR")
         if isinstance(cause, ssl.SSLCertVerificationError):
             return RefusedError(0, f"{self.url}: the server's certificate is not trusted: {detail}")
         return Unanswered(f"the connection failed: {detail}")

@@ -56,6 +56,7 @@ class Submissions:
 
     def __init__(self, store: RequestStore, url: str, model: str) -> None:
         self._store = store
+        self._format: ResponseFormat | None = None
         self.scope = hashlib.sha256(f"{url}\n{model}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def plan(self, digests: Iterable[bytes], response_format: ResponseFormat) -> Submission:
@@ -91,11 +92,17 @@ class Submissions:
     @property
     def response_format(self) -> ResponseFormat:
         """The strongest response format that the vendor is not known to refuse for this model."""
+        if self._format is not None:
+            return self._format
         noted = self._store.note(f"batch-format/{self.scope}")
-        return next((form for form in get_args(ResponseFormat) if form == noted), "json_schema")
+        forms: tuple[ResponseFormat, ...] = get_args(ResponseFormat)
+        known = next((form for form in forms if form == noted), forms[0])
+        self._format = known
+        return known
 
     @response_format.setter
     def response_format(self, response_format: ResponseFormat) -> None:
+        self._format = response_format
         self._store.set_note(f"batch-format/{self.scope}", response_format)
 
     def _name(self, submission: str) -> str:

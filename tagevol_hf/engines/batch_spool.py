@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .batch_file import digest_in
+from ..errors import EngineError
+from .batch_file import digest_in, has_format
 
 Positions = tuple[int, ...]
 
@@ -19,18 +21,21 @@ class Spool:
     Attributes:
         waiting: Positions that wait for the reply to each request, by the request's digest.
         size: Bytes of the file.
+        asks_json: How many of its requests ask for a response format.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.waiting: dict[bytes, Positions] = {}
-        self.size = 0
+        self.size = self.asks_json = 0
         self._file = path.open("wb")
 
     def add(self, digest: bytes, line: bytes, positions: Positions) -> None:
         """Add a request that is not there yet."""
-        self._file.write(line)
+        with _room_on_disk(self.path):
+            self._file.write(line)
         self.size += len(line)
+        self.asks_json += has_format(line)
         self.waiting[digest] = positions
 
     def join(self, digest: bytes, position: int) -> bool:
@@ -42,7 +47,8 @@ class Spool:
 
     def flush(self) -> None:
         """Write what is held back to the file."""
-        self._file.flush()
+        with _room_on_disk(self.path):
+            self._file.flush()
 
     def left(self) -> Iterator[tuple[bytes, bytes]]:
         """Digest and line of each request that still waits; taking one out of `waiting` meanwhile is allowed."""
@@ -52,7 +58,23 @@ class Spool:
                 if (digest := digest_in(line)) in self.waiting:
                     yield digest, line
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was removed."""
+        return self._file.closed
+
     def remove(self) -> None:
         """Delete the file."""
-        self._file.close()
+        with suppress(OSError):  # what is held back need not be written
+            self._file.close()
         self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _room_on_disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as fault:
+        raise EngineError(
+            f"temporary file {path}: {fault.strerror}; free some disk space, or name another folder by TMPDIR"
+        ) from None

@@ -9,7 +9,8 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from .base import FinishReason, Reply, Request, failed
+from ..parsing import schema_text
+from .base import FinishReason, Reply, Request, Schema, failed
 
 ResponseFormat = Literal["json_schema", "json_object", "none"]
 WEAKER: dict[ResponseFormat, ResponseFormat] = {"json_schema": "json_object", "json_object": "none"}
@@ -45,6 +46,18 @@ class Fault:
 
 def body_of(request: Request, model: str, response_format: ResponseFormat) -> dict[str, Any]:
     """The JSON body that asks for one chat completion."""
+    asked = json.loads(_format_text(request.schema, response_format))
+    return {**_question(request, model), **({"response_format": asked} if asked else {})}
+
+
+def encoded_body(request: Request, model: str, response_format: ResponseFormat) -> bytes:
+    """`body_of` as JSON; the schema's text is made once, not once a request."""
+    question = json.dumps(_question(request, model))
+    asked = _format_text(request.schema, response_format)
+    return (question if asked == "null" else f'{question[:-1]}, "response_format": {asked}}}').encode()
+
+
+def _question(request: Request, model: str) -> dict[str, Any]:
     sampling = request.sampling
     body: dict[str, Any] = {
         "model": model,
@@ -55,12 +68,17 @@ def body_of(request: Request, model: str, response_format: ResponseFormat) -> di
     }
     if sampling.seed is not None:
         body["seed"] = sampling.seed
-    if request.schema is not None and response_format == "json_schema":
-        schema = {"name": "reply", "schema": request.schema, "strict": True}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    elif request.schema is not None and response_format == "json_object":
-        body["response_format"] = {"type": "json_object"}
     return body
+
+
+def _format_text(schema: Schema | None, response_format: ResponseFormat) -> str:
+    """The response format as JSON; "null" for free text."""
+    if schema is None or response_format == "none":
+        return "null"
+    if response_format == "json_object":
+        return '{"type": "json_object"}'
+    text = schema_text(schema)
+    return f'{{"type": "json_schema", "json_schema": {{"name": "reply", "schema": {text}, "strict": true}}}}'
 
 
 def read_answer(status: int, text: str, retry_after: str | None = None) -> Reply | Fault:

@@ -7,13 +7,12 @@ import json
 import logging
 import os
 import random
-from typing import Any
 
 import aiohttp
 
 from ..errors import EngineError
 from .base import Reply, Request, failed
-from .chat_protocol import WEAKER, Fault, ResponseFormat, body_of, read_answer
+from .chat_protocol import WEAKER, Fault, ResponseFormat, encoded_body, read_answer
 from .pool import Member, Pool
 
 _LOG = logging.getLogger("tagevol_hf")
@@ -38,6 +37,8 @@ class Client:
         self._key = next((os.environ[name] for name in _KEYS if os.environ.get(name)), "")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, _CONNECT_SECONDS)),
             headers={
                 "Content-Type": "application/json",
@@ -65,7 +66,7 @@ class Client:
             sent = self._format
             member = await self._pool.acquire()
             try:
-                outcome = await self._attempt(member, body_of(request, model, sent))
+                outcome = await self._attempt(member, encoded_body(request, model, sent))
             finally:
                 self._pool.release(member)
             if isinstance(outcome, Reply):
@@ -111,7 +112,7 @@ class Client:
                 f"{url}/models: HTTP {answer.status}, no list of models; does the URL end in /v1? Or name it: URL#MODEL"
             )
 
-    async def _attempt(self, member: Member, body: dict[str, Any]) -> Reply | Fault:
+    async def _attempt(self, member: Member, body: bytes) -> Reply | Fault:
         outcome = await self._post(member, body)
         now = asyncio.get_running_loop().time()
         if isinstance(outcome, Reply):
@@ -125,10 +126,9 @@ class Client:
             member.limit.count(refused=outcome.kind in ("busy", "timeout"))
         return outcome
 
-    async def _post(self, member: Member, body: dict[str, Any]) -> Reply | Fault:
+    async def _post(self, member: Member, body: bytes) -> Reply | Fault:
         try:
-            data = json.dumps(body).encode()
-            async with self._session.post(f"{member.url}/chat/completions", data=data) as answer:
+            async with self._session.post(member.endpoint, data=body) as answer:
                 text = (await answer.read()).decode("utf-8", "replace")
         except aiohttp.ClientConnectorCertificateError as fault:
             return Fault("fatal", f"the server's certificate is not trusted: {_reason(fault)}")

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from yarl import URL
+
 _MANY = 0.2  # share of refusals above which a server has too much to do; below it is chance
 _LEAST_WINDOW = 50  # attempts before the share is looked at
 _LONGEST_REST = 30.0  # seconds that a dead server is left alone at the most
@@ -54,16 +56,21 @@ class Member:
         running: How many do.
         served: Requests that it answered.
         down_until: Loop time before which it is left alone.
+        endpoint: Where it is asked.
         fault: What was wrong when it was last left, in one line.
     """
 
     url: str
     limit: Limit
+    endpoint: URL = field(init=False)
     running: int = 0
     served: int = 0
     down_until: float = 0.0
     fault: str = ""
     _rest: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.endpoint = URL(f"{self.url}/chat/completions")
 
     @property
     def room(self) -> int:
@@ -119,6 +126,8 @@ class Pool:
         self._wake()
 
     def _choose(self, now: float) -> Member | None:
+        if len(self.members) == 1:
+            return self.members[0] if self.members[0].room > 0 else None
         there = self.up(now) or [min(self.members, key=lambda member: member.down_until)]
         free = [member for member in there if member.room > 0]
         if not free:

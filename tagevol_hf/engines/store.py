@@ -15,6 +15,7 @@ import weakref
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,10 @@ CREATE TABLE engines (number INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE)
 CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 """
 _COLUMNS = "key, text, finish_reason, prompt_tokens, completion_tokens, cached_tokens, engine, day"
-_GET = "SELECT text, finish_reason, prompt_tokens, completion_tokens, cached_tokens FROM replies WHERE key = ?"
-_PUT = f"INSERT OR IGNORE INTO replies ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_GET = "SELECT key, text, finish_reason, prompt_tokens, completion_tokens, cached_tokens FROM replies WHERE key IN "
+_PUT = f"INSERT OR IGNORE INTO replies ({_COLUMNS}) VALUES "  # noqa: S608 - names of our own
+_AT_ONCE = 100  # keys or replies in one statement; each statement hands the interpreter to another thread
+_SHORT = 512  # bytes of a text below which compression does not pay
 _SETTINGS = (
     "PRAGMA synchronous = NORMAL",  # survives the end of the process at any moment; a power cut may lose the newest
     "PRAGMA wal_autocheckpoint = 4000",  # pages
@@ -68,16 +71,28 @@ class RequestStore:
 
     def get(self, key: str) -> Reply | None:
         """The stored reply of a request key, or None."""
-        with self.faults():
-            row = self.connection().execute(_GET, (_half(key),)).fetchone()
-        return None if row is None else self._reply(row)
+        return self.get_all([key])[0]
+
+    def get_all(self, keys: Sequence[str]) -> list[Reply | None]:
+        """The stored replies of request keys, None for those that are not there."""
+        found: dict[bytes, Reply] = {}
+        halves = [_half(key) for key in keys]
+        for start in range(0, len(halves), _AT_ONCE):
+            part = halves[start : start + _AT_ONCE]
+            statement = _GET + _places(1, len(part))
+            try:
+                rows = self.connection().execute(statement, part).fetchall()
+            except sqlite3.Error as fault:
+                raise EngineError(advice(self.path, str(fault))) from None
+            found.update((row[0], self._reply(row)) for row in rows)
+        return [found.get(half) for half in halves]
 
     def put(self, key: str, reply: Reply, engine: str = "") -> Reply:
         """Store one reply, as `put_all`."""
         return self.put_all([(key, reply)], engine)[0]
 
     def put_all(self, replies: Sequence[tuple[str, Reply]], engine: str = "") -> list[Reply]:
-        """Store replies by key in one transaction; durable against the end of the process when this returns.
+        """Store replies by key; durable against the end of the process when this returns.
 
         Args:
             replies: Request keys with their replies.
@@ -86,17 +101,20 @@ class RequestStore:
         Returns:
             What the store holds for each key now: where another process was first, its reply.
         """
-        day = int(time.time() // 86400)
-        packed = [(_half(key), _pack(reply.text), *_rest(reply)) for key, reply in replies]
-        connection = self.connection()
-        with self.transaction():
-            number = self._engine_number(engine)
-            before = connection.total_changes
-            connection.executemany(_PUT, [(*values, number, day) for values in packed])
-            all_new = connection.total_changes - before == len(replies)
-        if all_new:
-            return [reply for _, reply in replies]
-        return [self.get(key) or reply for key, reply in replies]
+        number, day = self._engine_number(engine), int(time.time() // 86400)
+        held: list[Reply] = []
+        for start in range(0, len(replies), _AT_ONCE):
+            part = replies[start : start + _AT_ONCE]
+            values = [value for key, reply in part for value in (_half(key), *_packed(reply), number, day)]
+            with self.faults():  # one statement is one transaction
+                added = self.connection().execute(_PUT + _places(len(part), 8), values).rowcount
+            held += [reply for _, reply in part] if added == len(part) else self._held(part)
+        return held
+
+    def _held(self, replies: Sequence[tuple[str, Reply]]) -> list[Reply]:
+        """What is there for keys of which another process wrote some before."""
+        found = self.get_all([key for key, _ in replies])
+        return [there or reply for there, (_, reply) in zip(found, replies, strict=True)]
 
     def note(self, name: str) -> str | None:
         """A text that an engine keeps beside the replies, such as the number of a submitted batch; None if none."""
@@ -139,21 +157,6 @@ class RequestStore:
         except (sqlite3.Error, OSError) as fault:
             raise EngineError(advice(self.path, str(fault))) from None
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing; waits for other processes that write."""
-        connection = self.connection()
-        with self.faults():
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                connection.execute("COMMIT")
-            except BaseException:
-                self._local.engines = {}  # a number of the transaction that failed is none
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
     def connection(self) -> sqlite3.Connection:
         """This thread's connection in this process."""
         local = self._local
@@ -181,20 +184,20 @@ class RequestStore:
         return connection
 
     def _engine_number(self, identity: str) -> int:
+        connection = self.connection()
         known: dict[str, int] = self._local.engines
         if identity not in known:
-            connection = self.connection()
-            connection.execute("INSERT OR IGNORE INTO engines (identity) VALUES (?)", (identity,))
-            row = connection.execute("SELECT number FROM engines WHERE identity = ?", (identity,)).fetchone()
+            with self.faults():
+                connection.execute("INSERT OR IGNORE INTO engines (identity) VALUES (?)", (identity,))
+                row = connection.execute("SELECT number FROM engines WHERE identity = ?", (identity,)).fetchone()
             known[identity] = int(row[0])
         return known[identity]
 
     def _reply(self, row: tuple[Any, ...]) -> Reply:
         try:
-            text = zlib.decompress(row[0]).decode("utf-8", "surrogatepass")
+            return Reply(unpacked(row[1]), *row[2:])
         except (zlib.error, UnicodeDecodeError, TypeError) as fault:
             raise EngineError(advice(self.path, f"a reply cannot be read, the file is malformed ({fault})")) from None
-        return Reply(text, *row[1:])
 
 
 def advice(path: Path, fault: str) -> str:
@@ -250,9 +253,24 @@ def _half(key: str) -> bytes:
     return bytes.fromhex(key[-32:])
 
 
-def _pack(text: str) -> bytes:
-    return zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
+def _packed(reply: Reply) -> tuple[bytes, str, int, int, int]:
+    """The values of a reply's row; the text's first byte says whether it is compressed."""
+    text = reply.text.encode("utf-8", "surrogatepass")
+    packed = b"\0" + text if len(text) < _SHORT else b"\1" + zlib.compress(text, 1)
+    return packed, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens
 
 
-def _rest(reply: Reply) -> tuple[str, int, int, int]:
-    return reply.finish_reason, reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens
+def unpacked(packed: bytes) -> str:
+    """The text of a reply's row.
+
+    Raises:
+        zlib.error, UnicodeDecodeError, TypeError: If it is damaged.
+    """
+    text = packed[1:] if packed[:1] == b"\0" else zlib.decompress(packed[1:])
+    return text.decode("utf-8", "surrogatepass")
+
+
+@lru_cache(maxsize=256)
+def _places(rows: int, columns: int) -> str:
+    """Placeholders of SQL: as many rows in parentheses, of as many columns."""
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)

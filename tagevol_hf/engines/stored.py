@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
@@ -120,6 +121,10 @@ def stored(engine: Engine) -> StoredEngine:
     return engine if isinstance(engine, StoredEngine) else _around(engine)
 
 
+_LOOK_AHEAD = 32  # requests that are looked up in the store at once
+_MOMENT = 0.002  # seconds that may be spent on waiting for them
+
+
 class _Source:
     """Sorts incoming requests into those that the store answers and those that must be asked."""
 
@@ -130,31 +135,50 @@ class _Source:
         self._ready: deque[Answer] = deque()
         self._flying: dict[int, tuple[str, Request]] = {}  # by number of the asked request
         self._waiting: dict[str, list[int]] = {}  # by key: positions that wait for its reply
+        self._since: dict[str, Reply] = {}  # replies that came since the store was last looked into
         self._asked = 0
 
     def misses(self) -> Iterator[Request | None]:
         """Requests to ask; pauses where the caller does, where many stored replies wait, and at a cap."""
-        owner, position = self._owner, -1
+        position = 0
+        while True:
+            chunk, pauses, ended = self._pull()
+            self._since.clear()
+            replies = self._owner.store.get_all([key for key, _ in chunk])
+            for (key, request), reply in zip(chunk, replies, strict=True):
+                yield from self._sort(position, key, request, reply)
+                position += 1
+            if ended:
+                return
+            if pauses or len(self._ready) >= self._MOST_READY:
+                yield None
+
+    def _pull(self) -> tuple[list[tuple[str, Request]], bool, bool]:
+        """The next requests with their keys, as many as come within a moment; whether they pause then, or end."""
+        chunk: list[tuple[str, Request]] = []
+        until = time.monotonic() + _MOMENT
         for request in self._requests:
             if request is None:
-                yield None
-                continue
-            position += 1
-            key = request.key(self._identity)
-            if key in self._waiting:
-                self._waiting[key].append(position)
-                owner.usage.shared += 1
-            elif (reply := owner.store.get(key)) is not None:
-                owner.usage.stored += 1
-                self._ready.append((position, key, reply))
-                if len(self._ready) >= self._MOST_READY:
-                    yield None
-            else:
-                yield from self._until_paid(request)
-                self._flying[self._asked] = key, request
-                self._waiting[key] = [position]
-                self._asked += 1
-                yield request
+                return chunk, True, False
+            chunk.append((request.key(self._identity), request))
+            if len(chunk) >= _LOOK_AHEAD or time.monotonic() > until:
+                return chunk, False, False
+        return chunk, False, True
+
+    def _sort(self, position: int, key: str, request: Request, reply: Reply | None) -> Iterator[Request | None]:
+        owner = self._owner
+        if key in self._waiting:
+            self._waiting[key].append(position)
+            owner.usage.shared += 1
+        elif (reply := reply or self._since.get(key)) is not None:
+            owner.usage.stored += 1
+            self._ready.append((position, key, reply))
+        else:
+            yield from self._until_paid(request)
+            self._flying[self._asked] = key, request
+            self._waiting[key] = [position]
+            self._asked += 1
+            yield request
 
     def answered(self, group: list[tuple[int, Reply]]) -> list[Answer]:
         """Store a group of the engine's replies; they and those of the store, with positions and keys."""
@@ -163,13 +187,16 @@ class _Source:
         for number, reply in group:
             key, request = self._flying.pop(number)
             owner.usage.count(reply, owner.prices)
-            owner.spending.end(request, reply, owner.prices)
+            if owner.spending.limits:
+                owner.spending.end(request, reply, owner.prices)
             fresh.append((key, reply))
         good = [(key, reply) for key, reply in fresh if reply.finish_reason != "error"]
         if good:
             held = owner.store.put_all(good, self._identity)
             fresh = [(key, reply) for key, reply in fresh if reply.finish_reason == "error"]
-            fresh += [(key, reply) for (key, _), reply in zip(good, held, strict=True)]
+            kept = [(key, reply) for (key, _), reply in zip(good, held, strict=True)]
+            self._since.update(kept)
+            fresh += kept
         answers = [(position, key, reply) for key, reply in fresh for position in self._waiting.pop(key)]
         answers += self._ready
         self._ready.clear()
@@ -178,7 +205,7 @@ class _Source:
     def _until_paid(self, request: Request) -> Iterator[None]:
         """Wait until the caps have room for a request."""
         spending, prices = self._owner.spending, self._owner.prices
-        while not spending.start(request, prices):
+        while spending.limits and not spending.start(request, prices):
             if not self._flying and not self._ready:
                 raise spending.reached(request, prices)
             yield None

@@ -12,7 +12,7 @@ from datasets import Features, List, Value
 
 from ..engines.base import Schema
 from ..errors import ParseError
-from ..parsing import JsonSchema, clean_tag, object_schema, unique_tags
+from ..parsing import JsonSchema, clean_tag, has_word, object_schema, unique_tags
 from ..prompts import Prompt
 from ..rows import Row
 from ..stage import Stage
@@ -130,7 +130,8 @@ class OpenTagger(Stage):
         """
         explanations: dict[str, str] = {}
         for part in self.object_in(row, text)["tags"]:
-            for tag in unique_tags([part["tag"]]):
+            tag = clean_tag(part["tag"])
+            if has_word(tag):
                 explanations.setdefault(tag, part["explanation"].strip())
         if not explanations:
             raise ParseError("no_tags", "no tag holds a letter or a digit")
