@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
-import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
@@ -17,8 +14,9 @@ import typer
 from rich.console import Console
 
 from . import __version__
-from .errors import RecipeError, TagEvolError
-from .project import project_file, recipe_path
+from .errors import LimitError, RecipeError, TagEvolError
+from .launch import launch_evaluation, launch_training
+from .project import recipe_path
 
 app = typer.Typer(
     name="tagevol",
@@ -39,6 +37,9 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a field: data.source=my.jsonl, select.n=1000, …"),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")]
+MaxRequests = Annotated[int | None, typer.Option(min=1, help="Stop after so many requests to the engines.")]
+MaxTokens = Annotated[int | None, typer.Option(min=1, help="Stop before more tokens than this, prompts and replies.")]
+MaxCost = Annotated[float | None, typer.Option(min=0, help="Stop before it costs more, at the recipe's prices.")]
 Folder = Annotated[Path | None, typer.Option("--out", help="The run folder.  [default: runs/NAME]")]
 Sft = Annotated[Path | None, typer.Option(help="The training recipe.  [default: the only sft-*.yaml there is]")]
 Where = Annotated[
@@ -55,6 +56,9 @@ def run(
     folder: Folder = None,
     sft: Sft = None,
     accelerate: Where = None,
+    max_requests: MaxRequests = None,
+    max_tokens: MaxTokens = None,
+    max_cost: MaxCost = None,
 ) -> None:
     """Curate, train, evaluate and report: the whole journey of a recipe.
 
@@ -63,13 +67,13 @@ def run(
     """
     from .run_folder import read_run
 
-    path = _curate(recipe, settings, limit, folder)
+    path = _curate(recipe, settings, limit, folder, _caps(max_requests, max_tokens, max_cost))
     chosen = _training_recipe(recipe, sft)
     model = None
     if chosen is not None:
-        model = _train(path, chosen, accelerate, [])
+        model = launch_training(path, chosen, accelerate, [])
         if read_run(path)["totals"]["not_chosen"]:
-            _evaluate(path, model)
+            launch_evaluation(path, model)
         else:
             out.print("no row was left unchosen: there is nothing to evaluate on")
     else:
@@ -79,9 +83,17 @@ def run(
 
 
 @app.command()
-def curate(recipe: RecipePath, settings: Settings = None, limit: Limit = None, folder: Folder = None) -> None:
+def curate(
+    recipe: RecipePath,
+    settings: Settings = None,
+    limit: Limit = None,
+    folder: Folder = None,
+    max_requests: MaxRequests = None,
+    max_tokens: MaxTokens = None,
+    max_cost: MaxCost = None,
+) -> None:
     """Make the curated set of a recipe, without training."""
-    path = _curate(recipe, settings, limit, folder)
+    path = _curate(recipe, settings, limit, folder, _caps(max_requests, max_tokens, max_cost))
     _summary(path, None, _report(path))
 
 
@@ -98,7 +110,7 @@ def train(
 
     tagevol train runs/quickstart --sft recipes/quickstart/sft-tiny.yaml --num_train_epochs 1
     """
-    model = _train(run_folder, sft, accelerate, context.args)
+    model = launch_training(run_folder, sft, accelerate, context.args)
     out.print(f"model: {model}")
 
 
@@ -108,7 +120,7 @@ def evaluate(
     model: Annotated[Path, typer.Option(help="The trained model's folder.")],
 ) -> None:
     """Loss on held-out rows of a run, before and after training."""
-    _evaluate(run_folder, model)
+    launch_evaluation(run_folder, model)
     out.print(f"result: {model / 'eval.json'}")
 
 
@@ -153,11 +165,18 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
 
 
 def main() -> NoReturn:
-    """Entry point. Exit status: 0 done, 1 a bug, 2 a clear error in one line, 130 stopped by Ctrl-C or SIGTERM."""
+    """Entry point.
+
+    Exit status: 0 done (rows may be rejected, each with its reason), 1 a bug, 2 a clear error in one line, 3 stopped
+    at a limit of the user's, 130 stopped by Ctrl-C or SIGTERM. After all but 0 the same command goes on.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
         app()
+    except LimitError as fault:
+        errors.print(f"{fault}")
+        sys.exit(3)
     except TagEvolError as fault:
         errors.print(f"error: {fault}")
         sys.exit(2)
@@ -178,12 +197,18 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
     raise _Stopped
 
 
-def _curate(path: Path, settings: list[str] | None, limit: int | None, folder: Path | None) -> Path:
+def _caps(max_requests: int | None, max_tokens: int | None, max_cost: float | None) -> list[str]:
+    """Limits of the command line as settings of the recipe; they do not name the run folder."""
+    given = {"max_requests": max_requests, "max_tokens": max_tokens, "max_cost": max_cost}
+    return [f"limits.{name}={value}" for name, value in given.items() if value is not None]
+
+
+def _curate(path: Path, settings: list[str] | None, limit: int | None, folder: Path | None, caps: list[str]) -> Path:
     from .engines.open import is_language_model
     from .pipeline import curate as curate_recipe
     from .recipe_file import load_recipe
 
-    recipe = load_recipe(recipe_path(path), settings or (), limit)
+    recipe = load_recipe(recipe_path(path), [*(settings or ()), *caps], limit)
     folder = folder or Path("runs") / (recipe.name + _suffix(settings or [], limit))
     used = {spec for spec in recipe.engines.values() if not is_language_model(spec)}
     out.print(f"{recipe.name}: {recipe.data.source} → {folder}")
@@ -192,9 +217,16 @@ def _curate(path: Path, settings: list[str] | None, limit: int | None, folder: P
     result = curate_recipe(recipe, folder, shlex.join(["tagevol", *sys.argv[1:]]), _tell)
     totals = result.record["totals"]
     if totals["asked"]:
-        out.print(f"The engine was asked {totals['asked']:,} times; {totals['stored']:,} replies came from the store.")
+        cost = f", cost {totals['cost']:,.4g}" if totals["cost"] else ""
+        out.print(
+            f"The engine was asked {totals['asked']:,} times{cost}; {totals['stored']:,} replies came from the store."
+        )
     else:
         out.print(f"The engine was asked nothing: all {totals['stored']:,} replies were in the store.")
+    for engine in result.record["engines"].values():
+        if len(engine["served"]) > 1:
+            shares = ", ".join(f"{url} {count:,}" for url, count in engine["served"].items())
+            out.print(f"Answered by: {shares}")
     return folder
 
 
@@ -213,6 +245,10 @@ def _tell(step: Any) -> None:
     parts += [f"{step.not_chosen:,} not chosen"] if step.not_chosen else []
     parts += [f"{step.asked:,} asked"] if step.asked else []
     parts += [f"{step.stored:,} from the store"] if step.stored else []
+    parts += [f"{sum(step.redrawn.values()):,} asked again"] if step.redrawn else []
+    parts += [f"{sum(step.failed.values()):,} failed"] if step.failed else []
+    parts += [f"{step.cached_share:.0%} of the prompts cached"] if step.cached_share else []
+    parts += [f"{step.tokens_per_second:,.0f} tokens/s"] if step.asked and step.seconds > 1 else []
     out.print(f"  {step.number:>2} {step.name:<15} {', '.join(parts)}, {step.seconds:.1f} s")
 
 
@@ -226,55 +262,6 @@ def _training_recipe(recipe: Path, given: Path | None) -> Path | None:
         names = ", ".join(str(file) for file in found)
         raise RecipeError(f"{folder}: name the training recipe by --sft; there are: {names}")
     return found[0] if found else None
-
-
-def _train(run_folder: Path, sft: Path, accelerate: str | None, arguments: list[str]) -> Path:
-    """Train in a process of its own, as a user would; gives the model's folder."""
-    if not sft.is_file():
-        raise RecipeError(f"{sft}: no such training recipe")
-    model = run_folder / sft.stem
-    name = accelerate or ("single_gpu" if shutil.which("nvidia-smi") else "cpu")
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_cpu_threads_per_process", "2"]
-    launch += [
-        "--config_file",
-        str(project_file(f"accelerate_configs/{name}.yaml")),
-        str(project_file("scripts/sft.py")),
-    ]
-    launch += ["--config", str(sft), "--curated", str(run_folder), "--output_dir", str(model), *arguments]
-    before = _text(model / "train.json")
-    _call(launch, "training", "train")
-    if _text(model / "train.json") != before:
-        (model / "eval.json").unlink(missing_ok=True)  # it was about the model before
-    return model
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _evaluate(run_folder: Path, model: Path) -> None:
-    script = [sys.executable, str(project_file("scripts/evaluate.py"))]
-    _call(
-        [*script, "--model", str(model), "--data", str(run_folder), "--out", str(model / "eval.json")],
-        "evaluation",
-        "train",
-    )
-
-
-def _call(command: list[str], what: str, extra: str) -> None:
-    """Run a step in a child process; its messages go where ours go."""
-    import importlib.util
-
-    from .errors import MissingExtraError
-
-    for library in ("torch", "transformers", "trl", "accelerate"):
-        if importlib.util.find_spec(library) is None:
-            raise MissingExtraError(library, extra)
-    status = subprocess.run(command, check=False, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"}).returncode
-    if status == 2:
-        raise typer.Exit(2)  # the child has said what is wrong
-    if status:
-        raise TagEvolError(f"{what} ended with status {status}; its messages are above; the same command tries again")
 
 
 def _report(run_folder: Path) -> Path:

@@ -14,10 +14,12 @@ from .errors import DataError
 from .evolve.respond import Responder
 from .evolve.tag_evol import TagEvol, draw_candidates
 from .formats import prepare
-from .recipe import ModelStep, Recipe
-from .run_folder import RunFolder, StepRecord, read_run
+from .recipe import Recipe
+from .recipe_steps import ModelStep
+from .run_folder import RunFolder, read_run
 from .sources import load
 from .stage import Stage
+from .step_record import StepRecord
 from .tags.pool import TagPool
 from .tags.taggers import AspectTagger, OpenTagger
 

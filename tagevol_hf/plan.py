@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .recipe import MODEL_STEPS, CompareStep, Recipe
+from .recipe import Recipe
+from .recipe_steps import MODEL_STEPS, CompareStep
 
 
 @dataclass(frozen=True)

@@ -7,23 +7,20 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
+from .engines.usage import Limits as Caps
+from .engines.usage import Prices
 from .errors import RecipeError
 from .formats import MAX_CHARS
+from .recipe_steps import BEFORE, MODEL_STEPS, STEPS, Part
 
 _KEY = re.compile(r"://[^/?#]*@|[?&](?:api_?key|key|token|password)=", re.IGNORECASE)
 
-Budget = Annotated[int, Field(ge=1, le=15)]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Data(_Part):
+class Data(Part):
     """Where the rows come from.
 
     Attributes:
@@ -42,124 +39,35 @@ class Data(_Part):
     max_chars: int = Field(default=MAX_CHARS, ge=1)
 
 
-class ModelStep(_Part):
-    """Options that every step has that asks a model; None keeps the step's own default."""
+class Limits(Part):
+    """Caps on what one call may ask; see `engines.usage.Limits`."""
 
-    prompt: str | None = None
-    temperature: float | None = Field(default=None, ge=0)
-    top_p: float | None = Field(default=None, gt=0, le=1)
+    max_requests: int | None = Field(default=None, ge=1)
     max_tokens: int | None = Field(default=None, ge=1)
-    attempts: int | None = Field(default=None, ge=1)
+    max_cost: float | None = Field(default=None, gt=0)
+
+    def caps(self) -> Caps:
+        """For the engines."""
+        return Caps(self.max_requests, self.max_tokens, self.max_cost)
 
 
-class AspectTags(ModelStep):
-    """Tag the seeds: aspects, then tags under each."""
+class Price(Part):
+    """What an engine's tokens cost, for a million; `cached` for those that the prefix cache serves."""
 
-    max_aspects: int = Field(default=6, ge=1)
-    max_tags: int = Field(default=8, ge=1)
-
-
-class TagPoolStep(_Part):
-    """Collect the tags of all seeds."""
+    prompt: float = Field(default=0, ge=0)
+    completion: float = Field(default=0, ge=0)
+    cached: float | None = Field(default=None, ge=0)
 
 
-class TagEvolStep(ModelStep):
-    """Evolve each seed once for each budget."""
-
-    budgets: list[Budget] = Field(default=[1, 3, 5], min_length=1)
-    candidates: int = Field(default=21, ge=1)
-    words_per_tag: int = Field(default=20, ge=1)
-    max_chars: int = Field(default=4000, ge=1)
-
-    @model_validator(mode="after")
-    def _numbers(self) -> TagEvolStep:
-        if len(set(self.budgets)) != len(self.budgets):
-            raise ValueError(f"budgets: expected different numbers, got {self.budgets}")
-        if self.candidates < max(self.budgets):
-            raise ValueError(f"candidates: expected at least the largest budget, {max(self.budgets)}")
-        return self
-
-
-class Respond(ModelStep):
-    """Answer each instruction."""
-
-
-class OpenTags(ModelStep):
-    """Label each query with open tags."""
-
-    granularity: Literal["coarse", "fine"] = "coarse"
-    max_tags: int = Field(default=6, ge=1)
-
-
-class NormalizeTags(_Part):
-    """Merge the open tags into canonical labels.
-
-    Attributes:
-        alpha: Tags that occur less often are dropped; None scales the paper's 20 to the data's size.
-        eps: Greatest cosine distance of two tags that are merged.
-        embedder: "builtin", or the path or Hub id of a sentence-transformers model.
-    """
-
-    alpha: int | None = Field(default=None, ge=1)
-    eps: float = Field(default=0.05, ge=0, le=2)
-    embedder: str = "builtin"
-
-
-class ClusterStep(_Part):
-    """Cluster the labels by k-means; None takes one cluster for 20 rows to be selected, at most 50."""
-
-    k: int | None = Field(default=None, ge=1)
-    embedder: str = "builtin"
-
-
-class CompareStep(ModelStep):
-    """Compare answers in pairs inside each cluster."""
-
-    comparisons: int = Field(default=2, ge=1)
-    orders: Literal["both", "one"] = "both"
-
-
-class SelectStep(_Part):
-    """Take the best of each cluster, `n` rows in all."""
-
-    n: int = Field(ge=1)
-
-
-Step = (
-    AspectTags | TagPoolStep | TagEvolStep | Respond | OpenTags | NormalizeTags | ClusterStep | CompareStep | SelectStep
-)
-
-STEPS: Mapping[str, type[Step]] = {
-    "aspect_tags": AspectTags,
-    "tag_pool": TagPoolStep,
-    "tag_evol": TagEvolStep,
-    "respond": Respond,
-    "open_tags": OpenTags,
-    "normalize_tags": NormalizeTags,
-    "cluster": ClusterStep,
-    "compare": CompareStep,
-    "select": SelectStep,
-}
-
-# What must come before a step, because it writes what the step reads.
-BEFORE: Mapping[str, tuple[str, ...]] = {
-    "tag_pool": ("aspect_tags",),
-    "tag_evol": ("aspect_tags", "tag_pool"),
-    "normalize_tags": ("open_tags",),
-    "cluster": ("normalize_tags",),
-    "compare": ("cluster",),
-    "select": ("compare",),
-}
-MODEL_STEPS = tuple(name for name, kind in STEPS.items() if issubclass(kind, ModelStep))
-
-
-class Recipe(_Part):
+class Recipe(Part):
     """One recipe: data, engines and steps.
 
     Attributes:
         name: Names the run folder, `runs/<name>`.
         seed: Seed of all random choices.
         engines: Engine of each step by its name; `default` for the others.
+        prices: What the engines' tokens cost, by the same names; for the account and for `limits.max_cost`.
+        limits: Caps on one call.
         steps: (name, options) in the order of the journey.
     """
 
@@ -167,6 +75,8 @@ class Recipe(_Part):
     seed: int = 42
     data: Data
     engines: dict[str, str]
+    prices: dict[str, Price] = Field(default_factory=dict)
+    limits: Limits = Limits()
     steps: list[tuple[str, Any]] = Field(min_length=1)
 
     def option(self, name: str) -> Any:
@@ -176,6 +86,11 @@ class Recipe(_Part):
     def engine(self, step: str) -> str:
         """The engine's spec for a step."""
         return self.engines.get(step) or self.engines["default"]
+
+    def prices_of(self, step: str) -> Prices | None:
+        """The prices of a step's engine, or None."""
+        price = self.prices.get(step if step in self.engines else "default")
+        return None if price is None else Prices(price.prompt, price.completion, price.cached)
 
     @property
     def clusters(self) -> int:
@@ -192,8 +107,9 @@ class Recipe(_Part):
 
     @property
     def digest(self) -> str:
-        """First 12 hex digits of the SHA-256 of `plain()`."""
-        return hashlib.sha256(json.dumps(self.plain(), sort_keys=True).encode()).hexdigest()[:12]
+        """First 12 hex digits of the SHA-256 of `plain()` without prices and limits, which change no row."""
+        body = {name: value for name, value in self.plain().items() if name not in ("prices", "limits")}
+        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def recipe_from(body: Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -215,6 +131,12 @@ def recipe_from(body: Mapping[str, Any], where: str = "recipe") -> Recipe:
                 f"{where}: engines.{name} holds a key or a password; set TAGEVOL_API_KEY in the environment"
             )
         check_known(name, ("default", *MODEL_STEPS), f"{where}: engines", "a step that asks a model")
+    for name in recipe.prices:
+        check_known(name, tuple(recipe.engines), f"{where}: prices", "one of the engines")
+    if recipe.limits.max_cost is not None and not recipe.prices:
+        raise RecipeError(
+            f"{where}: limits.max_cost needs prices, as prices: {{default: {{prompt: 0.15, completion: 0.6}}}}"
+        )
     _check_order([name for name, _ in recipe.steps], where)
     return recipe
 
@@ -236,7 +158,7 @@ def _step(entry: Any, where: str) -> tuple[str, Any]:
     return name, _valid(STEPS[name], options or {}, f"{where}.{name}")
 
 
-def _valid(kind: type[_Part], values: Any, where: str) -> Any:
+def _valid(kind: type[Part], values: Any, where: str) -> Any:
     try:
         return kind.model_validate(values)
     except ValidationError as fault:
@@ -250,10 +172,10 @@ def _valid(kind: type[_Part], values: Any, where: str) -> Any:
         raise RecipeError(f"{where}{'.' if path else ''}{path}: {message}{got}") from None
 
 
-def _owner(kind: type[_Part], path: tuple[Any, ...]) -> type[_Part]:
+def _owner(kind: type[Part], path: tuple[Any, ...]) -> type[Part]:
     for part in path:
         annotation = kind.model_fields[part].annotation
-        kinds = [arg for arg in (annotation, *get_args(annotation)) if isinstance(arg, type) and issubclass(arg, _Part)]
+        kinds = [arg for arg in (annotation, *get_args(annotation)) if isinstance(arg, type) and issubclass(arg, Part)]
         kind = kinds[0] if kinds else kind
     return kind
 

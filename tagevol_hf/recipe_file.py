@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from .errors import RecipeError
-from .recipe import STEPS, Recipe, check_known, recipe_from
+from .recipe import Recipe, check_known, recipe_from
+from .recipe_steps import STEPS
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = (), limit: int | None = None) -> Recipe:

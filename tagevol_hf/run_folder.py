@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -31,56 +31,14 @@ from datasets.utils import disable_progress_bars, enable_progress_bars
 from . import __version__
 from .engines.open import is_language_model, open_engine
 from .engines.stored import StoredEngine
-from .engines.usage import Usage
-from .errors import DataError
+from .engines.usage import Spending, Usage
+from .errors import DataError, TagEvolError
 from .progress import progress
-from .recipe import MODEL_STEPS, Recipe
+from .recipe import Recipe
+from .recipe_steps import MODEL_STEPS
 from .rows import ROW_FEATURES, split_rejected
+from .step_record import StepRecord
 from .versions import versions
-
-
-@dataclass
-class StepRecord:
-    """What one step did; `rows_in + added = rows_out + not_chosen + sum(rejected)` always holds.
-
-    Attributes:
-        number: Position in the journey, from 1.
-        kind: "load", "map", "fan", "fold" or "pick".
-        added: Rows that a fan added.
-        asked: Requests that the engine answered.
-        stored: Requests that the store answered.
-        failed: Requests without a reply, by reason.
-        seconds: Wall time.
-        prompt: Name and digest of the prompt, or None.
-        summary: Further small values of this step.
-    """
-
-    number: int
-    name: str
-    kind: str
-    rows_in: int
-    added: int = 0
-    rows_out: int = 0
-    not_chosen: int = 0
-    rejected: dict[str, int] = field(default_factory=dict)
-    asked: int = 0
-    stored: int = 0
-    failed: dict[str, int] = field(default_factory=dict)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    seconds: float = 0.0
-    prompt: dict[str, str] | None = None
-    summary: dict[str, Any] = field(default_factory=dict)
-
-    def balance(self) -> None:
-        """Check the equation.
-
-        Raises:
-            RuntimeError: If a row was lost or doubled: an error of this package.
-        """
-        if self.rows_in + self.added != self.rows_out + self.not_chosen + sum(self.rejected.values()):
-            raise RuntimeError(f"step {self.name} lost or doubled rows: {self}; please report this")
 
 
 class RunFolder:
@@ -101,6 +59,9 @@ class RunFolder:
         self._identities: dict[str, str] = {}
         self._rejected: list[Dataset] = []
         self._totals: dict[str, Any] = {}
+        self._served: dict[str, dict[str, int]] = {}
+        self._stopped_by = ""
+        self._spending = Spending(recipe.limits.caps())
         path.mkdir(parents=True, exist_ok=True)
         self._lock = filelock.FileLock(path / ".lock")
 
@@ -119,9 +80,12 @@ class RunFolder:
         self.write("running")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: object) -> None:
         for engine in self._engines.values():
             engine.close()
+        if isinstance(fault, TagEvolError):
+            self._stopped_by = str(fault)
+            self.write("stopped")
         enable_progress_bars()
         self._lock.release()
 
@@ -132,7 +96,9 @@ class RunFolder:
             for other in [name for name in self._engines if name != spec and name.startswith("vllm:")]:
                 self._engines.pop(other).close()
         if spec not in self._engines:
-            engine = self._engines[spec] = open_engine(spec, store=self.path / "store.sqlite")
+            prices = self.recipe.prices_of(step)
+            engine = open_engine(spec, store=self.path / "store.sqlite", prices=prices, spending=self._spending)
+            self._engines[spec] = engine
             self._usages.append(engine.usage)
         return self._engines[spec]
 
@@ -140,15 +106,10 @@ class RunFolder:
     def step(self, name: str, kind: str, rows_in: int) -> Iterator[StepRecord]:
         """Record one step: its time, and what it asked."""
         record = StepRecord(len(self.steps) + 1, name, kind, rows_in)
-        before, start = _sum(self._usages), time.monotonic()
+        before, start = sum(self._usages, Usage()), time.monotonic()
         with nullcontext() if name in MODEL_STEPS else progress(name, None):  # a model step shows its own bar
             yield record
-        after = _sum(self._usages)
-        for key in ("asked", "prompt_tokens", "completion_tokens", "cached_tokens"):
-            setattr(record, key, getattr(after, key) - getattr(before, key))
-        record.stored = after.stored + after.shared - before.stored - before.shared
-        record.failed = dict(after.failed - before.failed)
-        record.seconds = round(time.monotonic() - start, 3)
+        record.account(sum(self._usages, Usage()) - before, time.monotonic() - start)
         record.balance()
         self.steps.append(record)
         self.write("running")
@@ -194,7 +155,7 @@ class RunFolder:
             "not_chosen": len(not_chosen),
             "rejected": dict(sorted(reasons.items())),
             **{key: sum(getattr(step, key) for step in self.steps)
-               for key in ("asked", "stored", "prompt_tokens", "completion_tokens", "cached_tokens")},
+               for key in ("asked", "stored", "prompt_tokens", "completion_tokens", "cached_tokens", "cost")},
         }  # fmt: skip
         totals = self._totals
         if totals["read"] + totals["added"] != len(selected) + len(not_chosen) + len(rejected):
@@ -205,9 +166,12 @@ class RunFolder:
         """Write run.json, whole or not at all."""
         used = dict.fromkeys(self.recipe.engine(name) for name, _ in self.recipe.steps if name in MODEL_STEPS)
         self._identities |= {spec: engine.identity for spec, engine in self._engines.items() if engine.used}
+        self._served |= {spec: engine.served for spec, engine in self._engines.items() if engine.served}
+        spent = sum(self._usages, Usage())
         body = {
             "name": self.recipe.name,
             "status": status,
+            **({"stopped_by": self._stopped_by} if self._stopped_by else {}),
             "version": __version__,
             "digest": self.recipe.digest,
             "seed": self.recipe.seed,
@@ -219,11 +183,14 @@ class RunFolder:
                     "spec": spec,
                     "identity": self._identities.get(spec, ""),
                     "language_model": is_language_model(spec),
+                    "served": self._served.get(spec, {}),
                 }
                 for name, spec in self.recipe.engines.items()
                 if spec in used
             },
             "versions": versions(),
+            "asked": spent.asked,
+            "cost": round(spent.cost, 6),
             "steps": [asdict(step) for step in self.steps],
             "totals": self._totals,
         }
@@ -256,15 +223,6 @@ def read_run(path: Path) -> dict[str, Any]:
     except (ValueError, OSError) as fault:
         raise DataError(f"{path / 'run.json'}: cannot be read ({fault}); run the recipe again") from None
     return body
-
-
-def _sum(usages: list[Usage]) -> Usage:
-    total = Usage()
-    for usage in usages:
-        total.failed.update(usage.failed)
-        for key in ("asked", "stored", "shared", "prompt_tokens", "completion_tokens", "cached_tokens"):
-            setattr(total, key, getattr(total, key) + getattr(usage, key))
-    return total
 
 
 def _together(parts: list[Dataset], like: Dataset | None) -> Dataset:

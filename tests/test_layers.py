@@ -18,8 +18,8 @@ LAYERS = (
     ("stage", "asking"),
     ("tags",),
     ("evolve", "selection", "measure", "training", "evals"),
-    ("recipe", "recipe_file", "plan"),
-    ("run_folder", "pipeline", "distributed", "report", "hub"),
+    ("recipe", "recipe_steps", "recipe_file", "plan"),
+    ("run_folder", "step_record", "pipeline", "distributed", "report", "hub", "launch"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

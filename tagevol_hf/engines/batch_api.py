@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import tempfile
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -95,9 +95,9 @@ class BatchEngine:
         """
         submissions = Submissions(self._store, self._url, self._model)
         stop = threading.Event()
-        with self._alone(submissions), tempfile.TemporaryDirectory(prefix="tagevol-batch-") as folder:
+        with self._folder(submissions) as folder:
             client = BatchClient(self._url, self._settings.patience, stop)
-            fleet = Fleet(client, submissions, self._settings, Path(folder))
+            fleet = Fleet(client, submissions, self._settings, folder)
             intake = Intake(requests, fleet, submissions, self._settings, self._store, self._model, self.identity)
             self._stops.add(stop)
             try:
@@ -117,9 +117,11 @@ class BatchEngine:
         return f"batch:{self._url}#{self._model}"
 
     @contextmanager
-    def _alone(self, submissions: Submissions) -> Iterator[None]:
+    def _folder(self, submissions: Submissions) -> Iterator[Path]:
+        """A folder beside the store for the files of this run alone; what a run that was killed left there goes."""
         path = self._store.path
-        lock = filelock.FileLock(path.with_name(f"{path.name}.batch-{submissions.scope}.lock"))
+        folder = path.with_name(f"{path.name}.batch-{submissions.scope}")
+        lock = filelock.FileLock(f"{folder}.lock")
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -127,8 +129,11 @@ class BatchEngine:
                 f"{self._label}: another run waits for the batches of store {path}; end it, or wait for it"
             ) from None
         try:
-            yield
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(exist_ok=True)
+            yield folder
         finally:
+            shutil.rmtree(folder, ignore_errors=True)
             lock.release()
 
     def _tell_what_goes_on(self, submissions: Submissions) -> None:

@@ -106,7 +106,7 @@ class Fleet:
             EngineError: If the vendor refuses it or is silent for too long.
         """
         spool.flush()
-        submission = self._submissions.plan(spool.waiting, self._submissions.response_format)
+        submission = self._submissions.plan(spool.waiting)
         try:
             submission.file_id = self._client.upload(spool.path, f"tagevol-{submission.id}.jsonl")
             self._submissions.save(submission)
@@ -173,8 +173,6 @@ class Fleet:
 
     def _found(self, submission: Submission) -> bool:
         """Look for a batch whose creation was not noted any more."""
-        if not submission.file_id:
-            return False
         batch = self._client.find(submission.id, submission.made)
         if batch is None and time.time() - submission.made < _JUST_NOW:
             self._client.sleep(min(_LIST_DELAY, self._longest))

@@ -158,7 +158,9 @@ class Connection:
         cause = reason if isinstance(reason, BaseException) else fault
         detail = self._without_key(" ".join(str(cause).split())[:300] or type(cause).__name__)
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return EngineError(f"temporary folder: {detail}; free some disk space, or name another folder by TMPDIR")
+            return EngineError(
+                f"{self.url}: no room for a download ({detail}); free some disk space, then run it again"
+            )
         if isinstance(cause, ssl.SSLCertVerificationError):
             return RefusedError(0, f"{self.url}: the server's certificate is not trusted: {detail}")
         return Unanswered(f"the connection failed: {detail}")

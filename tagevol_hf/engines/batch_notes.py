@@ -20,7 +20,7 @@ _DIGEST = 16  # bytes
 
 @dataclasses.dataclass
 class Submission:
-    """One batch, from before it exists at the vendor until its replies are stored.
+    """One batch, noted from before it exists at the vendor until its replies are stored.
 
     Attributes:
         id: Our own name of it, which also stands in the batch's metadata.
@@ -59,12 +59,10 @@ class Submissions:
         self._format: ResponseFormat | None = None
         self.scope = hashlib.sha256(f"{url}\n{model}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
-    def plan(self, digests: Iterable[bytes], response_format: ResponseFormat) -> Submission:
-        """Note a submission that is about to be made."""
+    def plan(self, digests: Iterable[bytes]) -> Submission:
+        """A new submission, not noted yet."""
         keys = base64.b64encode(b"".join(digests)).decode()
-        submission = Submission(uuid.uuid4().hex, response_format, keys, time.time())
-        self.save(submission)
-        return submission
+        return Submission(uuid.uuid4().hex, self.response_format, keys, time.time())
 
     def save(self, submission: Submission) -> None:
         """Note what is known of it now."""

@@ -76,5 +76,5 @@ def _room_on_disk(path: Path) -> Iterator[None]:
         yield
     except OSError as fault:
         raise EngineError(
-            f"temporary file {path}: {fault.strerror}; free some disk space, or name another folder by TMPDIR"
+            f"{path}: {fault.strerror}; free some disk space there, then run the same command: submitted batches go on"
         ) from None

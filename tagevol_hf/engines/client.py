@@ -13,6 +13,7 @@ import aiohttp
 from ..errors import EngineError
 from .base import Reply, Request, failed
 from .chat_protocol import WEAKER, Fault, ResponseFormat, encoded_body, read_answer
+from .deadlines import Deadlines
 from .pool import Member, Pool
 
 _LOG = logging.getLogger("tagevol_hf")
@@ -39,12 +40,13 @@ class Client:
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-            timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, _CONNECT_SECONDS)),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(timeout, _CONNECT_SECONDS)),
             headers={
                 "Content-Type": "application/json",
                 **({"Authorization": f"Bearer {self._key}"} if self._key else {}),
             },
         )
+        self._deadlines = Deadlines(timeout)
         self._format: ResponseFormat = "json_schema"
         self._format_works = False
         self._reached = False  # some server gave some answer
@@ -53,6 +55,7 @@ class Client:
 
     async def close(self) -> None:
         """Close the connections."""
+        self._deadlines.close()
         await self._session.close()
 
     async def ask(self, model: str, request: Request) -> Reply:
@@ -128,8 +131,9 @@ class Client:
 
     async def _post(self, member: Member, body: bytes) -> Reply | Fault:
         try:
-            async with self._session.post(member.endpoint, data=body) as answer:
-                text = (await answer.read()).decode("utf-8", "replace")
+            with self._deadlines.limit():
+                async with self._session.post(member.endpoint, data=body) as answer:
+                    text = (await answer.read()).decode("utf-8", "replace")
         except aiohttp.ClientConnectorCertificateError as fault:
             return Fault("fatal", f"the server's certificate is not trusted: {_reason(fault)}")
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as fault:

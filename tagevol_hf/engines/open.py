@@ -8,6 +8,7 @@ from ..errors import EngineError
 from .base import Engine
 from .store import RequestStore
 from .stored import StoredEngine
+from .usage import Prices, Spending
 
 KINDS = (
     "builtin (rules, no language model), vllm:MODEL[?option=value&…], "
@@ -15,7 +16,13 @@ KINDS = (
 )
 
 
-def open_engine(spec: str, *, store: str | Path | None = None) -> StoredEngine:
+def open_engine(
+    spec: str,
+    *,
+    store: str | Path | None = None,
+    prices: Prices | None = None,
+    spending: Spending | None = None,
+) -> StoredEngine:
     """An engine with its request store.
 
     Nothing is loaded or connected before the first request that the store cannot answer.
@@ -23,6 +30,8 @@ def open_engine(spec: str, *, store: str | Path | None = None) -> StoredEngine:
     Args:
         spec: `builtin`, `vllm:MODEL?option=value` or `http://host:port/v1#model`.
         store: SQLite file of the request store; None for a temporary one that goes with the process.
+        prices: What the engine's tokens cost.
+        spending: Caps on what is asked, perhaps shared with other engines.
 
     Raises:
         EngineError: If the spec is not known, or the store cannot be used.
@@ -31,7 +40,8 @@ def open_engine(spec: str, *, store: str | Path | None = None) -> StoredEngine:
     if spec != "builtin" and not spec.startswith(("vllm:", "http://", "https://")):
         raise EngineError(f"engine {spec!r}: expected {KINDS}")
     kept = RequestStore(store) if store is not None else RequestStore.temporary()
-    return StoredEngine(lambda: _make(spec), kept, opener=(_reopen, (spec, None if store is None else str(store))))
+    opener = _reopen, (spec, None if store is None else str(store))
+    return StoredEngine(lambda: _make(spec), kept, opener, prices=prices, spending=spending)
 
 
 def is_language_model(spec: str) -> bool:
