@@ -66,6 +66,7 @@ class StandInVendor:
         end: How batch number n ends: "completed", "expired", "cancelled", or an error code for "failed".
         call: What happens to call number n of a method and path in place of an answer: a response, `HANG`, `RESET`, or
             None. A path that begins with "after " is asked about again once the call was done.
+        answer: The text of a good answer.
         key: The key that every call must bring; empty for none.
         model: Name of the only model.
         seconds: Time that a batch stays in each state.
@@ -84,6 +85,7 @@ class StandInVendor:
         line: Callable[[int, dict[str, Any]], LineFault] = lambda number, body: None,
         end: Callable[[int], str] = lambda number: "completed",
         call: Callable[[int, str, str], CallFault] = lambda number, method, path: None,
+        answer: Callable[[dict[str, Any]], str] = echo,
         key: str = "",
         model: str = "stand-in",
         seconds: float = 0.01,
@@ -92,7 +94,7 @@ class StandInVendor:
         page: int = 100,
     ) -> None:
         self.line, self.end, self.call = line, end, call
-        self.key, self.model, self.seconds, self.page = key, model, seconds, page
+        self.answer, self.key, self.model, self.seconds, self.page = answer, key, model, seconds, page
         self.most_requests, self.most_bytes = most_requests, most_bytes
         self.files: dict[str, StoredFile] = {}
         self.batches: dict[str, StoredBatch] = {}
@@ -297,7 +299,7 @@ class StandInVendor:
         if isinstance(fault, tuple):
             bad.append(_line(name, {"status_code": fault[0], "body": {"error": {"message": fault[1]}}}))
             return
-        answer = _line(name, {"status_code": 200, "body": completion(body, echo(body))})
+        answer = _line(name, {"status_code": 200, "body": completion(body, self.answer(body))})
         if fault == TWICE:
             other = completion(body, "the second answer")
             good += [answer, _line(name, {"status_code": 200, "body": other})]

@@ -20,7 +20,7 @@ LAYERS = (
     ("evolve", "selection", "measure", "training", "evals"),
     ("recipe", "recipe_steps", "recipe_file", "plan"),
     ("run_folder", "step_record", "pipeline", "distributed", "report", "hub", "launch"),
-    ("cli",),
+    ("cli", "cli_store"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SIDEWAYS = LAYERS[4]  # these do not know each other
@@ -35,7 +35,7 @@ OWNERS = {
     "sklearn": {"tags/embed", "tags/merge", "selection/cluster"},
     "sentence_transformers": {"tags/embed"},
     "aiohttp": {"engines"},
-    "typer": {"cli"},
+    "typer": {"cli", "cli_store"},
     "jinja2": {"report", "training/formats"},
     "snowballstemmer": {"tags/rule"},
 }

@@ -11,9 +11,11 @@ from .stored import StoredEngine
 from .usage import Prices, Spending
 
 KINDS = (
-    "builtin (rules, no language model), vllm:MODEL[?option=value&…], "
-    "http(s)://HOST:PORT/v1[#MODEL] (several servers separated by commas)"
+    "builtin (rules, no language model), vllm:MODEL[?option=value&…], vllm-serve:MODEL[?option=value&…] (vLLM's server "
+    "as a child), transformers:MODEL[?option=value&…], http(s)://HOST:PORT/v1[#MODEL] (several servers separated by "
+    "commas), batch:https://HOST/v1#MODEL (a vendor's batch API)"
 )
+_PREFIXES = ("vllm:", "vllm-serve:", "transformers:", "batch:", "http://", "https://")
 
 
 def open_engine(
@@ -28,7 +30,8 @@ def open_engine(
     Nothing is loaded or connected before the first request that the store cannot answer.
 
     Args:
-        spec: `builtin`, `vllm:MODEL?option=value` or `http://host:port/v1#model`.
+        spec: `builtin`, `vllm:MODEL?option=value`, `vllm-serve:MODEL?…`, `transformers:MODEL?…`,
+            `http://host:port/v1#model` or `batch:https://host/v1#model`.
         store: SQLite file of the request store; None for a temporary one that goes with the process.
         prices: What the engine's tokens cost.
         spending: Caps on what is asked, perhaps shared with other engines.
@@ -37,11 +40,12 @@ def open_engine(
         EngineError: If the spec is not known, or the store cannot be used.
     """
     spec = spec.strip()
-    if spec != "builtin" and not spec.startswith(("vllm:", "http://", "https://")):
+    if spec != "builtin" and not spec.startswith(_PREFIXES):
         raise EngineError(f"engine {spec!r}: expected {KINDS}")
     kept = RequestStore(store) if store is not None else RequestStore.temporary()
     opener = _reopen, (spec, None if store is None else str(store))
-    return StoredEngine(lambda: _make(spec), kept, opener, prices=prices, spending=spending)
+    lasting = kept if store is not None else None
+    return StoredEngine(lambda: _make(spec, lasting), kept, opener, prices=prices, spending=spending)
 
 
 def is_language_model(spec: str) -> bool:
@@ -53,11 +57,23 @@ def _reopen(spec: str, store: str | None) -> StoredEngine:
     return open_engine(spec, store=store)
 
 
-def _make(spec: str) -> Engine:
+def _make(spec: str, store: RequestStore | None) -> Engine:
     if spec == "builtin":
         from .builtin import BuiltinEngine
 
         return BuiltinEngine()
+    if spec.startswith("batch:"):
+        from .batch_api import BatchEngine
+
+        return BatchEngine.from_spec(spec.removeprefix("batch:"), store=store)
+    if spec.startswith("vllm-serve:"):
+        from .vllm_serve import VLLMServeEngine
+
+        return VLLMServeEngine.from_spec(spec.removeprefix("vllm-serve:"))
+    if spec.startswith("transformers:"):
+        from .transformers import TransformersEngine
+
+        return TransformersEngine.from_spec(spec.removeprefix("transformers:"))
     if spec.startswith("vllm:"):
         from .vllm import VLLMEngine
 

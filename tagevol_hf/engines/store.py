@@ -123,12 +123,17 @@ class RequestStore:
         return None if row is None else str(row[0])
 
     def set_note(self, name: str, text: str | None) -> None:
-        """Keep a text under a name, or forget it (None); durable when this returns."""
+        """Keep a text under a name, or forget it (None); durable when this returns, even if the power fails."""
+        connection = self.connection()
         with self.faults():
-            if text is None:
-                self.connection().execute("DELETE FROM notes WHERE name = ?", (name,))
-            else:
-                self.connection().execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, text))
+            connection.execute("PRAGMA synchronous = FULL")
+            try:
+                if text is None:
+                    connection.execute("DELETE FROM notes WHERE name = ?", (name,))
+                else:
+                    connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, text))
+            finally:
+                connection.execute("PRAGMA synchronous = NORMAL")
 
     def notes(self, prefix: str) -> dict[str, str]:
         """All notes whose names begin so, by name."""

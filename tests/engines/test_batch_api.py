@@ -13,9 +13,11 @@ from contextlib import ExitStack
 
 import pytest
 from aiohttp import web
+from datasets import Dataset
 from stand_in_batches import BROKEN, MISSING, TWICE, UNDONE, StandInVendor
-from stand_in_server import HANG, RESET, error, free_port
+from stand_in_server import HANG, RESET, echo, error, free_port
 
+from tagevol_hf import AspectTagger, prepare
 from tagevol_hf.engines.base import Message, Reply, Request, Sampling
 from tagevol_hf.engines.batch_api import BatchEngine
 from tagevol_hf.engines.batch_client import BatchClient
@@ -212,6 +214,22 @@ def test_long_rows_and_every_kind_of_character(vendor_of, engine_of):
     assert len(vendor.batched) == 4
 
 
+def test_a_full_disk_is_told(vendor_of, engine_of):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    vendor = vendor_of()
+    engine = engine_of(vendor)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        with pytest.raises(EngineError, match="File too large; free some disk space there"):
+            texts(engine, [Request((Message("user", f"{n} {'x' * 10_000}"),)) for n in range(200)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, old)
+    assert vendor.batches == {}
+
+
 def test_a_request_larger_than_a_file_fails_alone(vendor_of, engine_of):
     vendor = vendor_of()
     asked = [question(0), Request((Message("user", "x" * 3000),))]
@@ -252,6 +270,20 @@ def test_progress_is_told(vendor_of, engine_of, caplog):
         texts(engine_of(vendor), questions(7))
     assert "batch batch_0: 7 requests" in caplog.text
     assert "of 7 requests completed in 1 batches" in caplog.text
+
+
+def test_a_stage_asks_for_all_bad_replies_of_a_batch_again_in_one(vendor_of, engine_of, tmp_path):
+    def answer(body):
+        first_draw = len(vendor.batches) == 1
+        return "no tags, sorry" if first_draw and "bakes 7" in str(body["messages"]) else echo(body)
+
+    vendor = vendor_of(answer=answer)
+    engine = StoredEngine(engine_of(vendor), RequestStore(tmp_path / "store.sqlite"))
+    rows = [{"instruction": f"Explain how one bakes {n} loaves of bread."} for n in range(80)]
+    result = AspectTagger(engine).apply(prepare(Dataset.from_list(rows)))
+    assert len(result) == 80
+    assert all(result["tags"])
+    assert [len(lines) for lines in vendor.uploads] == [80, 11]
 
 
 # ---- restarts
@@ -403,6 +435,7 @@ def test_after_a_kill_nothing_is_submitted_twice(vendor_of, tmp_path, kill):
     store = RequestStore(tmp_path / "store.sqlite")
     assert {n: store.get(question(n).key("stand-in")).text for n in range(450)} == echoes(450)
     assert store.notes("batch/") == {}
+    assert not list(tmp_path.glob("store.sqlite.batch-*/"))  # the files of the killed run are gone as well
 
 
 def test_a_kill_between_groups_loses_nothing(vendor_of, tmp_path):
