@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -21,14 +22,14 @@ async def ask_all(given: Given, task: Task, texts: list[str]) -> list[Any]:
     limits = aiohttp.ClientTimeout(total=given.timeout)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=limits) as session:
 
+        async def ask(text: str) -> Any:
+            async with session.post(f"{given.url}/chat/completions", json=task.body(text)) as answer:
+                return json.loads((await answer.json())["choices"][0]["message"]["content"])
+
         async def work() -> None:
             for number, text in numbered:
-                try:
-                    async with session.post(f"{given.url}/chat/completions", json=task.body(text)) as answer:
-                        content = (await answer.json())["choices"][0]["message"]["content"]
-                    replies[number] = json.loads(content)
-                except (aiohttp.ClientError, asyncio.TimeoutError, LookupError, ValueError):
-                    continue
+                with suppress(aiohttp.ClientError, asyncio.TimeoutError, LookupError, ValueError):
+                    replies[number] = await ask(text)
 
         await asyncio.gather(*(work() for _ in range(given.concurrency)))
     return replies

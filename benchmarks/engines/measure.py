@@ -1,9 +1,9 @@
 """What every client program of the engine benchmarks has: the same command line, the same clock, the same report.
 
-    PYTHONPATH=benchmarks/engines python benchmarks/engines/bare.py \\
-        --url http://127.0.0.1:8100/v1 --rows /tmp/rows-10000 --concurrency 256 --out bare.json
+    PYTHONPATH=benchmarks/engines:. python benchmarks/engines/ours.py --url http://127.0.0.1:8100/v1 --concurrency 256
+        --rows /tmp/rows-10000 --folder /tmp/ours --out ours.json
 
-A client loads its libraries and its rows, then does its work inside `with measured(given) as report:`. So the time
+A client loads its libraries and its rows, then does its work inside `with measured() as report:`. So the time
 runs from the first statement that may ask a model to the moment when all rows are written as the client writes them;
 start-up and imports do not count, processes that the client starts for its work do.
 """

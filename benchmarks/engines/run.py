@@ -82,7 +82,9 @@ def _names(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
     unknown = set(names) - set(SCRIPTS)
     if unknown:
-        raise argparse.ArgumentTypeError(f"no such client: {', '.join(sorted(unknown))}; there are {', '.join(SCRIPTS)}")
+        raise argparse.ArgumentTypeError(
+            f"no such client: {', '.join(sorted(unknown))}; there are {', '.join(SCRIPTS)}"
+        )
     return names
 
 

@@ -36,10 +36,12 @@ def make(folder: Path, count: int, first: int = 0) -> None:
     """Write the rows from a number on, and the task, unless the folder has them already."""
     if (folder / "task.json").exists():
         return
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
 
-    rows = [row(number) for number in range(first, first + count)]
-    Dataset.from_list(rows).save_to_disk(str(folder / "rows"))
+    disable_progress_bars()
+    rows = (row(number) for number in range(first, first + count))
+    ids, texts = zip(*((given["id"], given["instruction"]) for given in rows), strict=True)
+    Dataset.from_dict({"id": ids, "instruction": texts}).save_to_disk(str(folder / "rows"))
     (folder / "task.json").write_text(json.dumps(_task()))  # last: the folder is whole now
 
 
@@ -96,7 +98,8 @@ def judge(results: Iterable[tuple[str, object]], count: int, rejected: int = 0) 
     right: Counter[str] = Counter()
     wrong = 0
     for name, reply in results:
-        if _tags(reply) == tags_of(mark(int(name.removeprefix("row-"))).encode()):
+        found = _tags(reply)
+        if found and found == tags_of(mark(int(name.removeprefix("row-"))).encode(), len(found)):
             right[name] += 1
         else:
             wrong += 1

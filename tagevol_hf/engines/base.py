@@ -148,9 +148,9 @@ class SteadyEngine(Engine, Protocol):
 
         None in place of a request means: there is none now, pull again after the next group. Positions count
         requests only. A group holds the replies that became ready since the last one; it is empty only where the
-        requests pause while nothing is in flight, or while they are collected and not sent yet. A request counts as in flight until the group with its reply has
-        been taken and the next one is asked for, so that a caller who stores a group before it asks for the next can
-        lose no more replies than there are in flight.
+        requests pause while nothing is in flight, or while they are collected and not sent yet. A request counts as
+        in flight until the group with its reply has been taken and the next one is asked for, so that a caller who
+        stores a group before it asks for the next can lose no more replies than there are in flight.
         """
         ...
 

@@ -63,7 +63,7 @@ def _make(spec: str, store: RequestStore | None) -> Engine:
 
         return BuiltinEngine()
     if spec.startswith("batch:"):
-        from .batch_api import BatchEngine
+        from .batch.engine import BatchEngine
 
         return BatchEngine.from_spec(spec.removeprefix("batch:"), store=store)
     if spec.startswith("vllm-serve:"):

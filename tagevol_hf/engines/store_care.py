@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
+import tempfile
 import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from .store import FORMAT, RequestStore, unpacked
 
 _LEAST_ROW = 24  # bytes that a reply takes in the file at the least
 _CHUNK = 4096
+_MOST_BYTES = 2**41  # of a length that a damaged header may name
 _ROW = (
     "SELECT key, text, finish_reason, prompt_tokens, completion_tokens, cached_tokens, engine, day FROM replies "
     "NOT INDEXED WHERE number BETWEEN ? AND ?"
@@ -87,7 +91,7 @@ def info(path: Path) -> StoreInfo:
         rows = store.connection().execute(
             "SELECT identity, count(*), sum(finish_reason = 'length'), sum(prompt_tokens), sum(completion_tokens), "
             "date(min(day) * 86400, 'unixepoch'), date(max(day) * 86400, 'unixepoch') "
-            "FROM replies LEFT JOIN engines ON engines.number = engine GROUP BY engine ORDER BY 2 DESC"
+            "FROM replies LEFT JOIN engines ON engines.number = engine GROUP BY engine ORDER BY 2 DESC, 1"
         )
         shares = [EngineShare(identity or "", *rest) for identity, *rest in rows]
         notes = list(store.notes(""))
@@ -101,7 +105,7 @@ def verify(path: Path) -> Verdict:
         EngineError: If there is no store, or not even its first page can be read.
     """
     verdict = Verdict()
-    with closing(_read_only(existing(path))) as connection:
+    with _reading(existing(path)) as connection:
         try:
             found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
         except sqlite3.DatabaseError as fault:
@@ -125,7 +129,7 @@ def rescue(path: Path, fresh: Path) -> int:
     if fresh.exists():
         raise EngineError(f"store {fresh}: exists already; name a new file")
     count = 0
-    with closing(_read_only(existing(path))) as old, closing(RequestStore(fresh)) as store, store.faults():
+    with _reading(existing(path)) as old, closing(RequestStore(fresh)) as store, store.faults():
         new = store.connection()
         new.execute("BEGIN IMMEDIATE")
         for table in ("engines", "notes"):
@@ -198,17 +202,43 @@ def existing(path: Path) -> Path:
     return found
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that changes nothing, not even a damaged file; of a file that was cut, a copy of its old length."""
+    with tempfile.TemporaryDirectory(prefix="tagevol-store-") as folder:
+        try:
+            connection = _read_only(path)
+        except sqlite3.DatabaseError:
+            copy = Path(shutil.copy(path, folder))
+            _lengthen(copy)
+            try:
+                connection = _read_only(copy)
+            except sqlite3.Error as fault:
+                raise EngineError(f"store {path}: {fault}; its first page is lost: nothing can be read") from None
+        with closing(connection):
+            yield connection
+
+
 def _read_only(path: Path) -> sqlite3.Connection:
-    """A connection that changes nothing, not even a damaged file."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version not in (0, FORMAT):
+            raise EngineError(f"store {path}: written by another version of tagevol_hf (format {version})")
         connection.execute("SELECT 1 FROM replies LIMIT 0")
-    except sqlite3.Error as fault:
-        raise EngineError(f"store {path}: {fault}; its first page is lost: nothing can be read from it") from None
-    if version != FORMAT:
-        raise EngineError(f"store {path}: written by another version of tagevol_hf (format {version})")
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _lengthen(path: Path) -> None:
+    """Give a file that was cut the length that its header names: SQLite opens it then, and finds empty pages."""
+    head = path.read_bytes()[:100]
+    page = int.from_bytes(head[16:18], "big")
+    length = int.from_bytes(head[28:32], "big") * (65536 if page == 1 else page)
+    if path.stat().st_size < length < _MOST_BYTES:
+        os.truncate(path, length)
 
 
 def _rows(connection: sqlite3.Connection, path: Path) -> Iterator[tuple[Any, ...]]:

@@ -103,7 +103,9 @@ class StoredEngine:
         with closing(arrivals(self.engine, source.misses())) as groups:
             for group in groups:
                 yield source.answered(group)
-        yield source.answered([])
+        rest = source.answered([])
+        if rest:
+            yield rest
 
     def close(self) -> None:
         """Close the engine inside and the store's connection."""
@@ -133,7 +135,7 @@ class _Source:
     def __init__(self, requests: Iterator[Request | None], owner: StoredEngine) -> None:
         self._requests, self._owner, self._identity = requests, owner, owner.identity
         self._ready: deque[Answer] = deque()
-        self._flying: dict[int, tuple[str, Request]] = {}  # by number of the asked request
+        self._flying: dict[int, tuple[str, Request | None]] = {}  # by number of the asked request; kept for the caps
         self._waiting: dict[str, list[int]] = {}  # by key: positions that wait for its reply
         self._since: dict[str, Reply] = {}  # replies that came since the store was last looked into
         self._asked = 0
@@ -175,7 +177,7 @@ class _Source:
             self._ready.append((position, key, reply))
         else:
             yield from self._until_paid(request)
-            self._flying[self._asked] = key, request
+            self._flying[self._asked] = key, request if owner.spending.limits else None
             self._waiting[key] = [position]
             self._asked += 1
             yield request
@@ -187,7 +189,7 @@ class _Source:
         for number, reply in group:
             key, request = self._flying.pop(number)
             owner.usage.count(reply, owner.prices)
-            if owner.spending.limits:
+            if request is not None:
                 owner.spending.end(request, reply, owner.prices)
             fresh.append((key, reply))
         good = [(key, reply) for key, reply in fresh if reply.finish_reason != "error"]

@@ -69,7 +69,9 @@ def _check(outcome: Outcome, good: dict[str, dict[str, float]], concurrency: int
     outcome.at_most(f"wall / ideal {where}", wall / ideal, _WALL[concurrency])
     outcome.at_most(f"CPU seconds a 1,000 rows {where}", good["ours"]["cpu_s"] / count * 1000, _CPU)
     if "bare" in good:
-        outcome.at_least(f"share of the bare client's rate {where}", good["bare"]["wall_s"] / wall, _OF_BARE[concurrency])
+        outcome.at_least(
+            f"share of the bare client's rate {where}", good["bare"]["wall_s"] / wall, _OF_BARE[concurrency]
+        )
     for peer, factors in _OVER_PEER.items():
         if peer in good:
             outcome.at_least(f"times {peer}'s rate {where}", good[peer]["wall_s"] / wall, factors[concurrency])

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .batch_file import ENDPOINT
-from .batch_http import Connection, RefusedError, Unanswered, read_json
+from .file import ENDPOINT
+from .http import Connection, RefusedError, Unanswered, read_json
 
 ENDED = ("completed", "failed", "expired", "cancelled")
 _LABEL = "tagevol_submission"  # in the metadata of each batch

@@ -18,8 +18,8 @@ from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from ..errors import EngineError
-from .chat_protocol import Fault, read_answer
+from ...errors import EngineError
+from ..chat_protocol import Fault, read_answer
 
 _LOG = logging.getLogger("tagevol_hf")
 _KEYS = ("TAGEVOL_API_KEY", "OPENAI_API_KEY")

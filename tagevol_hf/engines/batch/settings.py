@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import EngineError
-from .spec import positive, unknown_option
+from ...errors import EngineError
+from ..spec import positive, unknown_option
 
 _NUMBERS: dict[str, type[int] | type[float]] = {
     "poll": float,

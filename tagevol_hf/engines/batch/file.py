@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .base import Reply, Request, failed
-from .chat_protocol import Fault, ResponseFormat, body_of, read_answer
+from ..base import Reply, Request, failed
+from ..chat_protocol import Fault, ResponseFormat, body_of, read_answer
 
 ENDPOINT = "/v1/chat/completions"
 

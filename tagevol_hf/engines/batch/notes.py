@@ -11,9 +11,9 @@ import uuid
 from collections.abc import Iterable
 from typing import get_args
 
-from ..errors import EngineError
-from .chat_protocol import ResponseFormat
-from .store import RequestStore
+from ...errors import EngineError
+from ..chat_protocol import ResponseFormat
+from ..store import RequestStore
 
 _DIGEST = 16  # bytes
 

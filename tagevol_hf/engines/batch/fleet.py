@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from ..errors import EngineError
-from .base import Reply
-from .batch_client import Batch, BatchClient
-from .batch_file import read_line
-from .batch_http import RefusedError, Unanswered
-from .batch_notes import Submission, Submissions
-from .batch_settings import BatchSettings
-from .batch_spool import Spool
-from .chat_protocol import Fault
+from ...errors import EngineError
+from ..base import Reply
+from ..chat_protocol import Fault
+from .client import Batch, BatchClient
+from .file import read_line
+from .http import RefusedError, Unanswered
+from .notes import Submission, Submissions
+from .settings import BatchSettings
+from .spool import Spool
 
 _LOG = logging.getLogger("tagevol_hf")
 _FIRST_POLL = 1.0  # seconds; longer each time, up to the engine's `poll`

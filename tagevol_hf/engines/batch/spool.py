@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import EngineError
-from .batch_file import digest_in, has_format
+from ...errors import EngineError
+from .file import digest_in, has_format
 
 Positions = tuple[int, ...]
 

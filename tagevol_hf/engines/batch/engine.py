@@ -13,17 +13,17 @@ from urllib.parse import urlsplit
 
 import filelock
 
-from ..errors import EngineError
-from .base import Reply, Request, one_by_one
-from .batch_client import BatchClient
-from .batch_fleet import Fleet
-from .batch_intake import Intake
-from .batch_notes import Submissions
-from .batch_run import BatchRun
-from .batch_settings import BatchSettings
-from .identity import model_identity
-from .spec import split_options
-from .store import RequestStore
+from ...errors import EngineError
+from ..base import Reply, Request, one_by_one
+from ..identity import model_identity
+from ..spec import split_options
+from ..store import RequestStore
+from .client import BatchClient
+from .fleet import Fleet
+from .intake import Intake
+from .notes import Submissions
+from .run import BatchRun
+from .settings import BatchSettings
 
 _LOG = logging.getLogger("tagevol_hf")
 _DEFAULTS = BatchSettings()

@@ -6,14 +6,14 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 
-from ..errors import EngineError
-from .base import Reply, failed
-from .batch_client import Batch
-from .batch_file import digest_of, has_format, with_format
-from .batch_fleet import Fleet, Flight
-from .batch_intake import GROUP, Intake
-from .batch_notes import Submissions
-from .chat_protocol import WEAKER, Fault
+from ...errors import EngineError
+from ..base import Reply, failed
+from ..chat_protocol import WEAKER, Fault
+from .client import Batch
+from .file import digest_of, has_format, with_format
+from .fleet import Fleet, Flight
+from .intake import GROUP, Intake
+from .notes import Submissions
 
 _LOG = logging.getLogger("tagevol_hf")
 _TRIES = 4  # batches that a request is put into, at the most

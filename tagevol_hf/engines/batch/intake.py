@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Literal
 
-from .base import Reply, Request, failed
-from .batch_file import digest_of, line_of
-from .batch_fleet import Fleet
-from .batch_notes import Submissions
-from .batch_settings import BatchSettings
-from .batch_spool import Positions, Spool
-from .store import RequestStore
+from ..base import Reply, Request, failed
+from ..store import RequestStore
+from .file import digest_of, line_of
+from .fleet import Fleet
+from .notes import Submissions
+from .settings import BatchSettings
+from .spool import Positions, Spool
 
 GROUP = 1000  # replies yielded at once
 _END: Literal["end"] = "end"

@@ -19,10 +19,10 @@ from stand_in_server import HANG, RESET, echo, error, free_port
 
 from tagevol_hf import AspectTagger, prepare
 from tagevol_hf.engines.base import Message, Reply, Request, Sampling
-from tagevol_hf.engines.batch_api import BatchEngine
-from tagevol_hf.engines.batch_client import BatchClient
-from tagevol_hf.engines.batch_file import line_of
-from tagevol_hf.engines.batch_settings import BatchSettings
+from tagevol_hf.engines.batch.client import BatchClient
+from tagevol_hf.engines.batch.engine import BatchEngine
+from tagevol_hf.engines.batch.file import line_of
+from tagevol_hf.engines.batch.settings import BatchSettings
 from tagevol_hf.engines.chat_protocol import body_of
 from tagevol_hf.engines.server import ServerEngine
 from tagevol_hf.engines.store import RequestStore
@@ -368,7 +368,7 @@ def test_a_reply_that_came_before_its_request_serves_it(vendor_of, engine_of):
 DRIVER = """
 import sys
 sys.path.insert(0, {path!r})
-from test_batch_api import BatchEngine, BatchSettings, RequestStore, question
+from test_engine import BatchEngine, BatchSettings, RequestStore, question
 store = RequestStore({store!r})
 engine = BatchEngine({url!r}, "stand-in", store=store, settings=BatchSettings(poll=0.03, max_requests_per_file=100))
 asked = [question(n) for n in range(450)]

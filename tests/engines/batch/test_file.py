@@ -9,7 +9,7 @@ import pytest
 from conftest import STRUCTURED
 
 from tagevol_hf.engines.base import Message, Reply, Request, Sampling
-from tagevol_hf.engines.batch_file import line_of, read_batch_file, read_line, with_format, write_batch_file
+from tagevol_hf.engines.batch.file import line_of, read_batch_file, read_line, with_format, write_batch_file
 from tagevol_hf.engines.chat_protocol import Fault
 from tagevol_hf.engines.store import RequestStore
 from tagevol_hf.engines.stored import StoredEngine
