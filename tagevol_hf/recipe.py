@@ -134,9 +134,8 @@ def recipe_from(body: Mapping[str, Any], where: str = "recipe") -> Recipe:
     for name in recipe.prices:
         check_known(name, tuple(recipe.engines), f"{where}: prices", "one of the engines")
     if recipe.limits.max_cost is not None and not recipe.prices:
-        raise RecipeError(
-            f"{where}: limits.max_cost needs prices, as prices: {{default: {{prompt: 0.15, completion: 0.6}}}}"
-        )
+        example = "prices: {default: {prompt: 0.15, completion: 0.6}}"
+        raise RecipeError(f"{where}: limits.max_cost needs the prices of a million tokens, as {example}")
     _check_order([name for name, _ in recipe.steps], where)
     return recipe
 
@@ -174,6 +173,8 @@ def _valid(kind: type[Part], values: Any, where: str) -> Any:
 
 def _owner(kind: type[Part], path: tuple[Any, ...]) -> type[Part]:
     for part in path:
+        if part not in kind.model_fields:  # a key of a mapping
+            continue
         annotation = kind.model_fields[part].annotation
         kinds = [arg for arg in (annotation, *get_args(annotation)) if isinstance(arg, type) and issubclass(arg, Part)]
         kind = kinds[0] if kinds else kind
