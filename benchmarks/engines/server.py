@@ -4,8 +4,9 @@
 
 It parses no more of HTTP than clients of this protocol send. The reply to a question is a JSON object of tags that
 follow from the row's mark in the question, so that a client can check that each row got its own; faults are drawn at
-random, each request anew. `GET /stats` says what was received, `POST /reset` forgets it and takes new settings as a
-JSON object.
+random, each request anew. A request without a mark, as clients send them to find out what a server can do, is answered
+at once by the smallest value of its schema, and neither counted nor failed. `GET /stats` says what was received,
+`POST /reset` forgets it and takes new settings as a JSON object.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections import deque
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import blake2b
 from random import Random
+from typing import Any
 
 _SHARES = ("status_429", "status_500", "malformed", "garbage", "hang", "reset")
 _MARK = b"[row "  # stands before the seven digits of a row's number in its text, and ends with "]"
@@ -183,6 +185,9 @@ class Connection(asyncio.Protocol):
         if b"/chat/completions" not in head[: head.find(b"\r\n")]:
             self.transport.write(_other(server, head, body))
             return
+        if _MARK not in body:
+            self.transport.write(_completion(body, json.dumps(_smallest(_schema_of(json.loads(body))))))
+            return
         stats = server.stats
         now = self.loop.time()
         stats.first = stats.first or now
@@ -217,9 +222,9 @@ class Connection(asyncio.Protocol):
 
 
 def subject(body: bytes) -> bytes:
-    """What a request asks about: the last row's mark in it, or the digest of a request without one."""
+    """The row that a request asks about: the last mark in it."""
     start = body.rfind(_MARK)
-    return body[start : start + _MARK_END] if start >= 0 else _digest(body).encode()
+    return body[start : start + _MARK_END]
 
 
 def words(seed: bytes, characters: int) -> str:
@@ -263,9 +268,13 @@ def _answer(body: bytes, fault: str, settings: Settings) -> bytes:
     if fault == "garbage":
         return _http(200, b"<html>a proxy says hello</html>")
     text = reply_to(body, settings)
+    return _completion(body, text[: len(text) // 2] if fault == "malformed" else text)
+
+
+def _completion(body: bytes, text: str) -> bytes:
     asked, said = len(body) // 4, len(text) // 4
     usage = f'"prompt_tokens": {asked}, "completion_tokens": {said}, "total_tokens": {asked + said}'
-    message = _message(body, text[: len(text) // 2] if fault == "malformed" else text)
+    message = _message(body, text)
     return _http(
         200,
         (
@@ -283,6 +292,21 @@ def _message(body: bytes, text: str) -> str:
     name = json.loads(body)["tools"][0]["function"]["name"]
     call = f'{{"id": "call-0", "type": "function", "function": {{"name": "{name}", "arguments": "{quoted}"}}}}'
     return f'{{"role": "assistant", "content": null, "tool_calls": [{call}]}}, "finish_reason": "tool_calls"'
+
+
+def _schema_of(body: dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema that a request sends as its response format or as its tool; else one of a text."""
+    if "tools" in body:
+        return dict(body["tools"][0]["function"]["parameters"])
+    given = body.get("response_format") or {}
+    return dict(given["json_schema"]["schema"]) if "json_schema" in given else {"type": "string"}
+
+
+def _smallest(schema: dict[str, Any]) -> object:
+    """A value of a plain schema."""
+    if schema.get("type") == "object":
+        return {name: _smallest(part) for name, part in schema["properties"].items()}
+    return {"integer": 1, "number": 1.0, "boolean": True, "array": []}.get(schema.get("type", ""), "ok")
 
 
 def _http(status: int, body: bytes, extra: bytes = b"") -> bytes:

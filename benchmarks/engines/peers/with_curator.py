@@ -1,0 +1,71 @@
+"""Bespoke Curator: `curator.LLM` with a response format, which it checks and asks again for. See `measure.py`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+os.environ["TELEMETRY_ENABLED"] = "false"
+
+from bespokelabs import curator
+from measure import command_line, measured
+from pydantic import BaseModel, Field
+from work import Task, judge, load_rows
+
+_UNLIMITED = 10**9
+
+
+class Tag(BaseModel):
+    """A tag of the reply."""
+
+    tag: str = Field(min_length=1, max_length=60)
+    explanation: str = Field(max_length=200)
+
+
+class Tags(BaseModel):
+    """The reply."""
+
+    tags: list[Tag] = Field(min_length=1, max_length=6)
+
+
+class Tagger(curator.LLM):
+    """The question for a row, and its columns from the reply."""
+
+    task: Task
+
+    def prompt(self, row: dict[str, Any]) -> str:
+        """What is asked."""
+        return self.task.prompt(row["instruction"])
+
+    def parse(self, row: dict[str, Any], reply: Tags) -> dict[str, Any]:
+        """The row that is kept."""
+        return {"id": row["id"], **reply.model_dump()}
+
+
+def main() -> None:
+    """Tag the rows; a second run with the same folder goes on from its files."""
+    given = command_line(__doc__)
+    rows, Tagger.task = load_rows(given.rows), Task(given.rows)
+    with measured() as report:
+        tagger = Tagger(
+            model_name="bench",
+            backend="openai",
+            response_format=Tags,
+            generation_params={"temperature": 0.0, "top_p": 1.0, "max_tokens": Tagger.task.max_tokens},
+            backend_params={
+                "base_url": given.url,
+                "request_timeout": int(given.timeout),
+                "require_all_responses": False,
+                "max_concurrent_requests": given.concurrency,
+                "max_requests_per_minute": _UNLIMITED,
+                "max_tokens_per_minute": _UNLIMITED * 1000,
+                "seconds_to_pause_on_rate_limit": 1,
+            },
+        )
+        tagged = tagger(rows, working_dir=str(given.folder)).dataset
+    report.rows = judge(((row["id"], row) for row in tagged), len(rows))
+    report.write(given, "bespokelabs-curator", "datasets", "litellm", "aiohttp")
+
+
+if __name__ == "__main__":
+    main()
