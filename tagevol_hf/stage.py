@@ -20,7 +20,7 @@ from typing import Any, ClassVar, TypeVar, cast
 from datasets import Dataset, Features, IterableDataset
 
 from . import parsing, rows
-from .asking import Answers, Asking
+from .asking import Answers, Asking, seldom_collected
 from .engines.base import Engine, Message, Reply, Request, Sampling, Schema
 from .engines.stored import StoredEngine, stored
 from .engines.usage import Meter
@@ -158,7 +158,8 @@ class Stage(ABC):
                 advance(len(batch))
                 return self._read(batch, first, answers)
 
-            return with_batches(dataset, read, self.written)
+            with seldom_collected():
+                return with_batches(dataset, read, self.written)
 
     @property
     def written(self) -> Features:

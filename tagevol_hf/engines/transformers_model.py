@@ -1,0 +1,208 @@
+"""A model and its tokenizer, loaded by transformers."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import EngineError, MissingExtraError
+from .base import Request
+
+try:
+    import torch
+    import transformers
+except ImportError as _fault:
+    raise MissingExtraError(_fault.name or "transformers", "transformers") from _fault
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+_PLAIN_LAYERS = {"DynamicLayer", "DynamicSlidingWindowLayer"}
+_NO_LIMIT = 1_000_000  # tokens; a tokenizer without a limit says 1e30
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model is loaded. See `TransformersEngine` for the meaning of each."""
+
+    revision: str | None = None
+    template: Path | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+    lora: Path | None = None
+    max_model_len: int | None = None
+
+
+class LoadedModel:
+    """A model in memory: text to tokens, tokens to logits, tokens to text.
+
+    Attributes:
+        name: What to call it in errors.
+        device: Where it is.
+        ends: Tokens that end a reply.
+        longest: Most tokens of prompt and reply together.
+        vocabulary: Width of its logits.
+
+    Raises:
+        EngineError: If it cannot be loaded or used, or there is no chat template.
+        MissingExtraError: If a library is not installed.
+    """
+
+    def __init__(self, model: str, options: ModelOptions) -> None:
+        self.name = f"transformers:{model}"
+        self.device = _device(self.name, options.device)
+        try:
+            with _no_progress_bars():
+                self.tokenizer = transformers.AutoTokenizer.from_pretrained(model, revision=options.revision)
+                self._model = self._load(model, options)
+        except (EngineError, MissingExtraError):
+            raise
+        except Exception as fault:  # whatever a broken file makes the many parts raise
+            raise EngineError(f"{self.name}: the model cannot be loaded: {one_line(fault)}") from fault
+        self._template = options.template.read_text(encoding="utf-8") if options.template else None
+        if self._template is None and getattr(self.tokenizer, "chat_template", None) is None:
+            raise EngineError(
+                f"{self.name}: the model's tokenizer has no chat template; give one as a Jinja file: "
+                f"{self.name}?chat_template=FILE, or take the model's instruct variant"
+            )
+        config = self._model.config.get_text_config(decoder=True)
+        self.vocabulary = int(config.vocab_size)
+        self.longest = self._context(config, options.max_model_len)
+        self.ends = self._end_tokens()
+        takes = inspect.signature(self._model.forward).parameters
+        self._only_last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+        self._check_rows_fit_together(config, takes)
+
+    def tokens(self, request: Request) -> list[int]:
+        """The prompt, as the chat template writes it; a template raises errors of its own."""
+        turns = [{"role": message.role, "content": message.content} for message in request.messages]
+        own = {} if self._template is None else {"chat_template": self._template}
+        tokens = self.tokenizer.apply_chat_template(
+            turns, tokenize=True, add_generation_prompt=True, return_dict=False, **own
+        )
+        return list(tokens)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """What tokens of a reply say, without special tokens."""
+        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def new_cache(self) -> Any:
+        """An empty cache that keeps keys and values of every token, also where a layer looks back less far."""
+        return transformers.DynamicCache()
+
+    def logits(self, tokens: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any) -> torch.Tensor:
+        """Float32 logits [rows, vocabulary] after the last of the given tokens, which are added to the cache."""
+        output = self._model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            **self._only_last,
+        )
+        logits: torch.Tensor = output.logits[:, -1].float()
+        return logits
+
+    def free(self) -> None:
+        """Give the memory back."""
+        del self._model
+        empty_memory(self.device)
+
+    def _load(self, model: str, options: ModelOptions) -> Any:
+        dtype = "float32" if options.dtype == "auto" and self.device.type == "cpu" else options.dtype
+        loaded, told = transformers.AutoModelForCausalLM.from_pretrained(
+            model, revision=options.revision, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+        if told["missing_keys"]:  # transformers would fill them with random numbers
+            missing = sorted(told["missing_keys"])
+            raise EngineError(
+                f"{self.name}: {len(missing)} weights are not in the model's files, such as {missing[0]}; "
+                "get the files again, or name a model of another kind"
+            )
+        if options.lora is not None:
+            loaded = _with_adapter(loaded, options.lora)
+        return loaded.to(self.device).eval()
+
+    def _context(self, config: Any, wanted: int | None) -> int:
+        limits = (getattr(config, "max_position_embeddings", None), self.tokenizer.model_max_length)
+        known = [int(limit) for limit in limits if limit and limit < _NO_LIMIT]
+        if wanted is None:
+            return known[0] if known else _NO_LIMIT
+        if known and wanted > known[0]:
+            raise EngineError(f"{self.name}: max_model_len is {wanted}; the model's context has {known[0]} tokens")
+        return wanted
+
+    def _end_tokens(self) -> frozenset[int]:
+        given = self._model.generation_config.eos_token_id
+        ends = set(given) if isinstance(given, list) else {given}
+        return frozenset(int(end) for end in ends | {self.tokenizer.eos_token_id} if end is not None)
+
+    def _check_rows_fit_together(self, config: Any, takes: Any) -> None:
+        kinds = {type(layer).__name__ for layer in transformers.DynamicCache(config=config).layers}
+        if not {"position_ids", "past_key_values"} <= takes.keys() or kinds - _PLAIN_LAYERS:
+            raise EngineError(
+                f"{self.name}: this kind of model ({type(self._model).__name__}) does not keep keys and values for "
+                "each token, which this engine needs to answer several requests at once; use vllm: or a server"
+            )
+
+
+def empty_memory(device: torch.device) -> None:
+    """Hand memory that nothing uses back to the device."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def is_out_of_memory(fault: Exception) -> bool:
+    """Whether a device had no memory left."""
+    told = str(fault)
+    return isinstance(fault, torch.OutOfMemoryError) or (
+        isinstance(fault, RuntimeError) and ("out of memory" in told or "not enough memory" in told)
+    )
+
+
+def one_line(fault: BaseException) -> str:
+    """An exception's message without line breaks, at most 500 characters."""
+    return (" ".join(str(fault).split()) or type(fault).__name__)[:500]
+
+
+def _device(name: str, wanted: str) -> torch.device:
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as fault:
+        raise EngineError(f"{name}: device={wanted!r} cannot be used: {one_line(fault)}") from fault
+    return device
+
+
+def _with_adapter(model: Any, folder: Path) -> Any:
+    try:
+        from peft import PeftModel
+    except ImportError as fault:
+        raise MissingExtraError("peft", "train") from fault
+    try:
+        return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    except Exception as fault:  # as for a model
+        raise EngineError(f"lora {str(folder)!r}: the adapter cannot be used: {one_line(fault)}") from fault
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    bars = transformers.utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
