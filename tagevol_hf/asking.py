@@ -70,7 +70,8 @@ class Answers:
         """
         asked = [place for place in places if self._draws[place] != _NOT_ASKED and place not in self.failures]
         kept = self._engine.store.get_all([self._key(place) for place in asked])
-        found = {**dict(zip(asked, kept, strict=True)), **{p: r for p, r in self.failures.items() if p in places}}
+        found = dict(zip(asked, kept, strict=True))
+        found |= {place: self.failures[place] for place in places if place in self.failures}
         lost = next((place for place, reply in found.items() if reply is None), None)
         if lost is not None:
             raise EngineError(

@@ -41,6 +41,9 @@ from .step_record import StepRecord
 from .versions import versions
 
 
+_IN_MEMORY = ("vllm:", "vllm-serve:", "transformers:")  # engines that hold a model on this machine
+
+
 class RunFolder:
     """One run while it goes on. A second process on the same folder is refused.
 
@@ -90,10 +93,10 @@ class RunFolder:
         self._lock.release()
 
     def engine(self, step: str) -> StoredEngine:
-        """The engine of a step, with the run's store. Only one model in this process's memory at a time."""
+        """The engine of a step, with the run's store. Only one model in this machine's memory at a time."""
         spec = self.recipe.engine(step)
-        if spec.startswith("vllm:"):
-            for other in [name for name in self._engines if name != spec and name.startswith("vllm:")]:
+        if spec.startswith(_IN_MEMORY):
+            for other in [name for name in self._engines if name != spec and name.startswith(_IN_MEMORY)]:
                 self._engines.pop(other).close()
         if spec not in self._engines:
             prices = self.recipe.prices_of(step)

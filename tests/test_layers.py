@@ -27,11 +27,12 @@ SIDEWAYS = LAYERS[4]  # these do not know each other
 
 # Each heavy library is imported only in the folder or file that owns it.
 OWNERS = {
-    "torch": {"training", "evals", "engines/vllm"},
+    "torch": {"training", "evals", "engines/vllm", "engines/transformers"},
     "vllm": {"engines/vllm"},
     "trl": {"training"},
-    "transformers": {"training", "evals", "engines/vllm"},
-    "peft": {"training", "evals"},
+    "transformers": {"training", "evals", "engines/vllm", "engines/transformers"},
+    "peft": {"training", "evals", "engines/transformers"},
+    "llguidance": {"engines/transformers"},
     "sklearn": {"tags/embed", "tags/merge", "selection/cluster"},
     "sentence_transformers": {"tags/embed"},
     "aiohttp": {"engines"},

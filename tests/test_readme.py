@@ -35,7 +35,7 @@ print(len(again), len(answered))
 def test_the_ten_lines_up_to_the_hub_and_back(tmp_path):
     """All lines but for the engine's name and the size, against a server that speaks the Hub's protocol."""
     (tmp_path / "alpaca_data.json").write_text(json.dumps(SEEDS))
-    (code,) = blocks("python")
+    _, code = blocks("python")
     code = code.replace("vllm:Qwen/Qwen2.5-7B-Instruct", "builtin").replace("n=1000", "n=20")
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("HF_")},
@@ -59,8 +59,9 @@ def test_the_ten_lines_up_to_the_hub_and_back(tmp_path):
 
 
 def test_the_recipe_is_valid():
-    (text,) = blocks("yaml")
-    recipe = recipe_from(yaml.safe_load(text))
+    caps, text = blocks("yaml")
+    recipe = recipe_from({**yaml.safe_load(text), **yaml.safe_load(caps)})
+    assert recipe.limits.max_cost == 25
     assert recipe.engine("respond") == "vllm:Qwen/Qwen2.5-Math-72B-Instruct"
 
 
@@ -73,3 +74,25 @@ def test_every_file_that_it_names_is_there():
     places = re.findall(r"`tagevol_hf/engines/` \| (.*?) \|", table)[0]
     for name in re.findall(r"`([^`]+)`", places):
         assert (ROOT / "tagevol_hf/engines" / name).exists(), f"README names {name}"
+
+
+def test_a_batch_that_ran_elsewhere_goes_into_the_store(tmp_path, monkeypatch):
+    """The second block of Python, with a server's answers in the place of vLLM's."""
+    from tagevol_hf.engines.base import Message, Request
+    from tagevol_hf.engines.store import RequestStore
+
+    code, _ = blocks("python")
+    write, read = code.split("# vllm run-batch")
+    monkeypatch.chdir(tmp_path)
+    requests = [Request((Message("user", f"question {number}"),)) for number in range(3)]
+    store = RequestStore(tmp_path / "s")
+    names = {"requests": iter(requests), "identity": "model@1", "store": store}
+    exec(write, names)
+    choice = {"message": {"content": "answer"}, "finish_reason": "stop"}
+    answers = [
+        {"custom_id": line["custom_id"], "response": {"status_code": 200, "body": {"choices": [choice]}}}
+        for line in map(json.loads, Path("in.jsonl").read_text().splitlines())
+    ]
+    Path("out.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers))
+    exec("#" + read, names)
+    assert [store.get(request.key("model@1")).text for request in requests] == ["answer"] * 3

@@ -14,8 +14,8 @@ import torch
 from torch.nn.functional import pad
 
 from ..errors import EngineError
-from .base import Reply
-from .transformers_model import LoadedModel, empty_memory, is_out_of_memory, one_line
+from .base import Reply, Request
+from .transformers_model import empty_memory, is_out_of_memory, one_line
 from .transformers_rows import Intake, Row
 from .transformers_sampling import next_tokens
 
@@ -27,14 +27,14 @@ class Batch:
     """The rows of one stream.
 
     Args:
-        model: What writes them.
-        intake: What made them.
+        intake: The model that writes them, and what is to be done before and after.
         size: Most rows at once, >= 1; halved when the device's memory is full.
     """
 
-    def __init__(self, model: LoadedModel, intake: Intake, size: int) -> None:
-        self._model, self._intake = model, intake
+    def __init__(self, intake: Intake, size: int) -> None:
+        self.intake = intake
         self.size = size
+        self._model = intake.model
         self._waiting: list[Row] = []
         self._waited = 0
         self._rows: list[Row] = []
@@ -44,9 +44,13 @@ class Batch:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._rows)
 
-    def add(self, row: Row) -> None:
-        """Have a row written, as soon as there is room."""
+    def add(self, position: int, request: Request) -> list[tuple[int, Reply]]:
+        """Have a request answered as soon as there is room; its reply, if it cannot be."""
+        row = self.intake.row(position, request)
+        if isinstance(row, Reply):
+            return [(position, row)]
         self._waiting.append(row)
+        return []
 
     def step(self) -> list[tuple[int, Reply]]:
         """Read some rows' prompts, or write the next token of each row; the replies of rows that are done with it.
@@ -112,11 +116,11 @@ class Batch:
 
     def _extend(self, rows: Sequence[Row], logits: torch.Tensor) -> list[tuple[int, Reply]]:
         """Add a token to each row; the replies of those that are done."""
-        self._intake.restrict(logits, rows)
+        self.intake.restrict(logits, rows)
         tokens = next_tokens(logits, [row.drawing for row in rows], [row.written for row in rows])
         done: dict[Row, Reply] = {}
         for row, token in zip(rows, tokens, strict=True):
-            reply = self._intake.extended(row, token)
+            reply = self.intake.extended(row, token)
             if reply is not None:
                 done[row] = reply
         self._rows = [row for row in self._rows if row not in done]

@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..errors import EngineError, MissingExtraError

@@ -6,7 +6,6 @@ import gc
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +18,15 @@ try:
 except ImportError as _fault:
     raise MissingExtraError(_fault.name or "transformers", "transformers") from _fault
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 _PLAIN_LAYERS = {"DynamicLayer", "DynamicSlidingWindowLayer"}
 _NO_LIMIT = 1_000_000  # tokens; a tokenizer without a limit says 1e30
 
 
-@dataclass(frozen=True)
-class ModelOptions:
-    """How a model is loaded. See `TransformersEngine` for the meaning of each."""
-
-    revision: str | None = None
-    template: Path | None = None
-    dtype: str = "auto"
-    device: str = "auto"
-    lora: Path | None = None
-    max_model_len: int | None = None
-
-
 class LoadedModel:
     """A model in memory: text to tokens, tokens to logits, tokens to text.
+
+    Args:
+        model, revision, chat_template, dtype, device, lora, max_model_len: As `TransformersEngine` has them.
 
     Attributes:
         name: What to call it in errors.
@@ -51,26 +40,32 @@ class LoadedModel:
         MissingExtraError: If a library is not installed.
     """
 
-    def __init__(self, model: str, options: ModelOptions) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        revision: str | None,
+        chat_template: Path | None,
+        dtype: str,
+        device: str,
+        lora: Path | None,
+        max_model_len: int | None,
+    ) -> None:
         self.name = f"transformers:{model}"
-        self.device = _device(self.name, options.device)
+        self.device = _device(self.name, device)
+        dtype = "float32" if dtype == "auto" and self.device.type == "cpu" else dtype
         try:
             with _no_progress_bars():
-                self.tokenizer = transformers.AutoTokenizer.from_pretrained(model, revision=options.revision)
-                self._model = self._load(model, options)
+                self.tokenizer = transformers.AutoTokenizer.from_pretrained(model, revision=revision)
+                self._model = self._load(model, revision, dtype, lora)
         except (EngineError, MissingExtraError):
             raise
         except Exception as fault:  # whatever a broken file makes the many parts raise
             raise EngineError(f"{self.name}: the model cannot be loaded: {one_line(fault)}") from fault
-        self._template = options.template.read_text(encoding="utf-8") if options.template else None
-        if self._template is None and getattr(self.tokenizer, "chat_template", None) is None:
-            raise EngineError(
-                f"{self.name}: the model's tokenizer has no chat template; give one as a Jinja file: "
-                f"{self.name}?chat_template=FILE, or take the model's instruct variant"
-            )
+        self._template = self._own_template(chat_template)
         config = self._model.config.get_text_config(decoder=True)
         self.vocabulary = int(config.vocab_size)
-        self.longest = self._context(config, options.max_model_len)
+        self.longest = self._context(config, max_model_len)
         self.ends = self._end_tokens()
         takes = inspect.signature(self._model.forward).parameters
         self._only_last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
@@ -112,20 +107,28 @@ class LoadedModel:
         del self._model
         empty_memory(self.device)
 
-    def _load(self, model: str, options: ModelOptions) -> Any:
-        dtype = "float32" if options.dtype == "auto" and self.device.type == "cpu" else options.dtype
+    def _load(self, model: str, revision: str | None, dtype: str, lora: Path | None) -> Any:
         loaded, told = transformers.AutoModelForCausalLM.from_pretrained(
-            model, revision=options.revision, dtype=dtype, use_safetensors=True, output_loading_info=True
+            model, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
         if told["missing_keys"]:  # transformers would fill them with random numbers
-            missing = sorted(told["missing_keys"])
             raise EngineError(
-                f"{self.name}: {len(missing)} weights are not in the model's files, such as {missing[0]}; "
-                "get the files again, or name a model of another kind"
+                f"{self.name}: {len(told['missing_keys'])} weights are not in the model's files, such as "
+                f"{min(told['missing_keys'])}; get the files again, or name a model that writes text"
             )
-        if options.lora is not None:
-            loaded = _with_adapter(loaded, options.lora)
+        loaded = loaded if lora is None else _with_adapter(loaded, lora)
         return loaded.to(self.device).eval()
+
+    def _own_template(self, file: Path | None) -> str | None:
+        """The text of the user's chat template; None for the tokenizer's."""
+        if file is not None:
+            return file.read_text(encoding="utf-8")
+        if getattr(self.tokenizer, "chat_template", None) is None:
+            raise EngineError(
+                f"{self.name}: the model's tokenizer has no chat template; give one as a Jinja file: "
+                f"{self.name}?chat_template=FILE, or take the model's instruct variant"
+            )
+        return None
 
     def _context(self, config: Any, wanted: int | None) -> int:
         limits = (getattr(config, "max_position_embeddings", None), self.tokenizer.model_max_length)

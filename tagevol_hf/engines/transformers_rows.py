@@ -43,17 +43,17 @@ class Row:
 class Intake:
     """Makes rows of requests, and replies of rows.
 
-    Args:
+    Attributes:
         model: The model that answers them.
     """
 
     def __init__(self, model: LoadedModel) -> None:
-        self._model = model
+        self.model = model
         self._grammars: Grammars | None = None
 
     def row(self, position: int, request: Request) -> Row | Reply:
         """A row, or a reply with an error if the request cannot be answered."""
-        model, most = self._model, request.sampling.max_tokens
+        model, most = self.model, request.sampling.max_tokens
         try:
             tokens = model.tokens(request)
         except Exception as fault:  # templates raise errors of their own, such as "roles must alternate"
@@ -81,7 +81,7 @@ class Intake:
         """Add a token to a row; its reply if it is done."""
         row.tokens.append(token)
         matcher = row.matcher
-        if token in self._model.ends:
+        if token in self.model.ends:
             if matcher is not None and not matcher.is_accepting():
                 return _unkept(matcher)
             return self._reply(row, "stop", row.tokens[row.prompt : -1])
@@ -95,7 +95,7 @@ class Intake:
 
     def _reply(self, row: Row, finish_reason: FinishReason, tokens: Sequence[int]) -> Reply:
         return Reply(
-            text=self._model.text(tokens),
+            text=self.model.text(tokens),
             finish_reason=finish_reason,
             prompt_tokens=row.prompt,
             completion_tokens=row.written,
@@ -103,7 +103,7 @@ class Intake:
 
     def _all_grammars(self) -> Grammars:
         if self._grammars is None:
-            model = self._model
+            model = self.model
             self._grammars = Grammars(model.name, model.tokenizer, model.vocabulary, model.ends)
         return self._grammars
 

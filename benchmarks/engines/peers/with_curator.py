@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-os.environ["TELEMETRY_ENABLED"] = "false"
-# Its tokenizer's file comes with litellm; without this it would be downloaded.
-_LITELLM = Path(find_spec("litellm").submodule_search_locations[0])  # type: ignore[union-attr,index]
-os.environ["TIKTOKEN_CACHE_DIR"] = str(_LITELLM / "litellm_core_utils" / "tokenizers")
-
 # Not used here: it would be imported within the measured time.
 import bespokelabs.curator.request_processor.online.openai_online_request_processor  # noqa: F401
+import litellm
 from bespokelabs import curator
 from measure import command_line, measured
 from pydantic import BaseModel, Field
@@ -49,8 +44,15 @@ class Tagger(curator.LLM):
         return {"id": row["id"], **reply.model_dump()}
 
 
+def use_local_tokenizer() -> None:
+    """Its tokenizer's file comes with litellm; without this it would be downloaded."""
+    folder = Path(litellm.__file__).parent / "litellm_core_utils" / "tokenizers"
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
+
+
 def main() -> None:
     """Tag the rows; a second run with the same folder goes on from its files."""
+    use_local_tokenizer()
     given = command_line(__doc__)
     rows, Tagger.task = load_rows(given.rows), Task(given.rows)
     with measured() as report:

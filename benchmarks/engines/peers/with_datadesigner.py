@@ -5,10 +5,7 @@ It checks replies against the schema and asks again; the schema goes to the serv
 
 from __future__ import annotations
 
-import os
 from typing import Any
-
-os.environ["NEMO_TELEMETRY_ENABLED"] = "false"
 
 import data_designer.config as dd
 from data_designer.interface import DataDesigner

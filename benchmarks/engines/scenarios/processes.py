@@ -134,7 +134,13 @@ class ClientRun:
 
 def _environment() -> dict[str, str]:
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-    keys = {"OPENAI_API_KEY": "none", "TELEMETRY_ENABLED": "false", "DO_NOT_TRACK": "1", "TOKENIZERS_PARALLELISM": "0"}
+    keys = {
+        "OPENAI_API_KEY": "none",
+        "TELEMETRY_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "NEMO_TELEMETRY_ENABLED": "false",
+        "TOKENIZERS_PARALLELISM": "0",
+    }
     paths = {"PYTHONPATH": os.pathsep.join([str(_HERE), str(_HERE.parent.parent)])}
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     return {**kept, **offline, **keys, **paths}
