@@ -23,19 +23,17 @@ def progress(label: str, total: int | None, facts: Callable[[], str] | None = No
         total: How many things there are; None where that is not known.
         facts: Gives further figures in one line, such as requests a second.
     """
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield _Lines(label, total, facts).advance
         return
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
     columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=30)]
     columns += [TimeElapsedColumn()] if total is None else [MofNCompleteColumn(), Remaining()]
     columns += [TextColumn("{task.fields[facts]}")]
-    with Progress(*columns, console=console, transient=True, refresh_per_second=4) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4) as bar:
         yield _Bar(bar, bar.add_task(label, total=total, facts=""), facts).advance
 
 

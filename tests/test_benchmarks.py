@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -138,6 +139,17 @@ def test_faults_of_the_protocol(bench_server, fault, seen):
         assert any(name in outcome for name in str(seen).split("|"))
     assert call(url, "/stats")["faults"] == {fault: 1}
     assert call(url, "/stats")["answered"] == 0
+
+
+def test_a_client_that_wants_the_end_of_the_connection_gets_it(bench_server):
+    host, port = bench_server("--latency", "0.01").removeprefix("http://").removesuffix("/v1").split(":")
+    sent = json.dumps(body(1)).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nConnection: close\r\nContent-Length: {len(sent)}\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(head.encode() + sent)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert json.loads(text_of(json.loads(answer.partition(b"\r\n\r\n")[2])))["tags"]
 
 
 def test_malformed_is_a_good_completion_with_broken_text(bench_server):

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 from datasets import Dataset
-from rich.console import Console
 from stand_in_server import StandInServer
 from test_cli import QUICKSTART, tagevol
 from test_pipeline import seeds, write_seeds
@@ -148,11 +147,9 @@ def test_without_a_terminal_there_is_a_line_a_minute(monkeypatch):
 
 def test_on_a_terminal_there_is_a_bar_with_the_figures(monkeypatch):
     said = io.StringIO()
-
-    def console(**_):
-        return Console(file=said, force_terminal=True, width=120)
-
-    monkeypatch.setattr("rich.console.Console", console)
+    said.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", said)
+    monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(progress_module, "_BAR_SECONDS", 0.0)
     with progress_module.progress("open_tags", 10, lambda: "5 requests/s") as advance:
         advance(4)

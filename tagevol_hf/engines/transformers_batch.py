@@ -16,6 +16,7 @@ from torch.nn.functional import pad
 from ..errors import EngineError
 from .base import Reply, Request
 from .transformers_model import empty_memory, is_out_of_memory, one_line
+from .transformers_prefix import SharedStart, moved_to_the_right
 from .transformers_rows import Intake, Row
 from .transformers_sampling import next_tokens
 
@@ -40,6 +41,7 @@ class Batch:
         self._rows: list[Row] = []
         self._cache: Any = None
         self._cached: list[Row] = []  # the cache's rows; some may be done
+        self._start = SharedStart(self._model)
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._rows)
@@ -83,8 +85,11 @@ class Batch:
 
     def _read(self) -> list[tuple[int, Reply]]:
         fresh = self._alike()
-        cache = self._model.new_cache()
-        logits = self._logits(fresh, cache, max(len(row.tokens) for row in fresh))
+        start = self._start.count(fresh)
+        cache = self._start.cache(start, len(fresh)) if start else self._model.new_cache()
+        logits = self._logits(fresh, cache, max(len(row.tokens) for row in fresh) - start, start)
+        if start:
+            cache = moved_to_the_right(cache, start, self._padding(fresh, cache.get_seq_length()))
         self._leave_out_done()
         self._cache = cache if self._cache is None else _joined(self._cache, cache)
         self._rows += fresh
@@ -104,15 +109,23 @@ class Batch:
         at_once = _READ_AT_ONCE // max(len(row.tokens) for row in alike)
         return alike[: max(1, min(at_once, self.size - len(self._rows)))]
 
-    def _logits(self, rows: Sequence[Row], cache: Any, width: int) -> torch.Tensor:
-        """What each row may write next, after the last `width` columns, of which none is in the cache."""
+    def _logits(self, rows: Sequence[Row], cache: Any, width: int, start: int = 0) -> torch.Tensor:
+        """What each row may write next, after the last `width` columns, of which none is in the cache.
+
+        The rows' padding stands behind the first `start` columns.
+        """
         device = self._model.device
         columns = cache.get_seq_length() + width
-        padding = torch.tensor([[columns - len(row.tokens)] for row in rows], device=device)
-        column = torch.arange(columns, device=device)
-        tokens = [[0] * (width - len(row.tokens)) + row.tokens[-width:] for row in rows]
+        padding, column = self._padding(rows, columns), torch.arange(columns, device=device)
+        seen = (column < start) | (column >= start + padding)
         positions = (column[-width:] - padding).clamp(min=0)
-        return self._model.logits(torch.tensor(tokens, device=device), column >= padding, positions, cache)
+        ends = [row.tokens[start:][-width:] for row in rows]
+        tokens = torch.tensor([[0] * (width - len(end)) + end for end in ends], device=device)
+        return self._model.logits(tokens, seen, positions, cache)
+
+    def _padding(self, rows: Sequence[Row], columns: int) -> torch.Tensor:
+        """How many of the columns each row leaves empty: [rows, 1]."""
+        return torch.tensor([[columns - len(row.tokens)] for row in rows], device=self._model.device)
 
     def _extend(self, rows: Sequence[Row], logits: torch.Tensor) -> list[tuple[int, Reply]]:
         """Add a token to each row; the replies of those that are done."""
@@ -144,6 +157,7 @@ class Batch:
         rows = min(self.size, len(self))
         self._waiting = self._rows + self._waiting
         self._rows, self._cached, self._cache = [], [], None
+        self._start = SharedStart(self._model)
         empty_memory(self._model.device)
         if rows == 1:
             raise EngineError(

@@ -34,6 +34,7 @@ class LoadedModel:
         ends: Tokens that end a reply.
         longest: Most tokens of prompt and reply together.
         vocabulary: Width of its logits.
+        window: Tokens that some layer looks back at most; None where all see the whole text.
 
     Raises:
         EngineError: If it cannot be loaded or used, or there is no chat template.
@@ -69,7 +70,7 @@ class LoadedModel:
         self.ends = self._end_tokens()
         takes = inspect.signature(self._model.forward).parameters
         self._only_last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
-        self._check_rows_fit_together(config, takes)
+        self.window = self._rows_fit_together(config, takes)
 
     def tokens(self, request: Request) -> list[int]:
         """The prompt, as the chat template writes it; a template raises errors of its own."""
@@ -144,13 +145,16 @@ class LoadedModel:
         ends = set(given) if isinstance(given, list) else {given}
         return frozenset(int(end) for end in ends | {self.tokenizer.eos_token_id} if end is not None)
 
-    def _check_rows_fit_together(self, config: Any, takes: Any) -> None:
-        kinds = {type(layer).__name__ for layer in transformers.DynamicCache(config=config).layers}
+    def _rows_fit_together(self, config: Any, takes: Any) -> int | None:
+        """The window; an error for a model whose rows cannot be padded and put together."""
+        layers = transformers.DynamicCache(config=config).layers
+        kinds = {type(layer).__name__ for layer in layers}
         if not {"position_ids", "past_key_values"} <= takes.keys() or kinds - _PLAIN_LAYERS:
             raise EngineError(
                 f"{self.name}: this kind of model ({type(self._model).__name__}) does not keep keys and values for "
                 "each token, which this engine needs to answer several requests at once; use vllm: or a server"
             )
+        return min((int(layer.sliding_window) for layer in layers if layer.is_sliding), default=None)
 
 
 def empty_memory(device: torch.device) -> None:

@@ -13,6 +13,8 @@ from .transformers_grammar import Grammars, why
 from .transformers_model import LoadedModel, one_line
 from .transformers_sampling import Drawing
 
+_HALF_A_CHARACTER = "\ufffd"  # where a reply is cut between the bytes of one; vLLM leaves it out, too
+
 
 @dataclass(eq=False)
 class Row:
@@ -25,6 +27,7 @@ class Row:
         longest: Most tokens that it may have in the end.
         drawing: How its tokens are drawn.
         matcher: Its grammar's state, or None.
+        cached: Tokens of the prompt that another row has read before.
     """
 
     position: int
@@ -33,6 +36,7 @@ class Row:
     longest: int
     drawing: Drawing
     matcher: Any | None
+    cached: int = 0
 
     @property
     def written(self) -> int:
@@ -94,11 +98,13 @@ class Intake:
         return None
 
     def _reply(self, row: Row, finish_reason: FinishReason, tokens: Sequence[int]) -> Reply:
+        text = self.model.text(tokens)
         return Reply(
-            text=self.model.text(tokens),
+            text=text if finish_reason == "stop" else text.rstrip(_HALF_A_CHARACTER),
             finish_reason=finish_reason,
             prompt_tokens=row.prompt,
             completion_tokens=row.written,
+            cached_tokens=min(row.cached, row.prompt),
         )
 
     def _all_grammars(self) -> Grammars:

@@ -1,20 +1,25 @@
-"""vLLM inside this process: requests are added while others run, so no batch ever has an end."""
+"""vLLM inside this process: requests are added while others run, so no batch ever has an end.
+
+Versions 0.10.2 to 0.33 of vLLM are supported (before 0.11 with its V1 engine); a warning tells of another one.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError
-from .base import Reply, Request
+from .base import Reply, Request, one_by_one
 from .identity import file_digest, model_identity
 from .spec import positive, split_options
+from .vllm_lora import lora_identity
 from .vllm_model import LoadedModel
 
 _CHANGES_ANSWERS = ("tokenizer", "tokenizer_revision", "hf_overrides")
+_FED_AT_ONCE = 64  # requests between two steps: reading a long queue shall not keep the running ones waiting
 
 
 class VLLMEngine:
@@ -30,12 +35,14 @@ class VLLMEngine:
         chat_template: Jinja file to use in place of the tokenizer's template.
         structured_backend: What keeps a reply to its schema: "guidance" (every reply is strict JSON), "xgrammar",
             "outlines" or "auto".
+        lora: Folder or Hub id (`ORG/NAME`, `ORG/NAME@REVISION`) of a LoRA adapter, as peft saves it. The tokenizer and
+            the chat template stay those of the model. A folder's content is part of the identity.
         max_in_flight: Most requests given to vLLM at once, >= 1.
         engine_args: Any other field of vLLM's `EngineArgs`, such as `{"tensor_parallel_size": 2}`; strings are
             read as the field's type. Checked when the model is loaded.
 
     Raises:
-        EngineError: If a local model or the template is not there.
+        EngineError: If a local model, the template or a local adapter is not there.
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class VLLMEngine:
         quantization: str | None = None,
         chat_template: str | Path | None = None,
         structured_backend: str = "guidance",
+        lora: str | None = None,
         max_in_flight: int = 512,
         engine_args: Mapping[str, object] | None = None,
     ) -> None:
@@ -55,6 +63,7 @@ class VLLMEngine:
             "quantization": quantization,
             "chat_template": chat_template,
             "structured_backend": structured_backend,
+            "lora": lora,
             "max_in_flight": max_in_flight,
             "engine_args": engine_args,
         }
@@ -64,7 +73,7 @@ class VLLMEngine:
         self._options |= {"revision": revision} if revision else {}
         self._options |= {"quantization": quantization} if quantization else {}
         self._template_file = Path(chat_template).expanduser() if chat_template else None
-        self.identity = self._identify(revision, quantization)
+        self.identity = self._identify(revision, quantization, lora)
         self._running: LoadedModel | None = None
         self._streams = itertools.count()
 
@@ -84,6 +93,7 @@ class VLLMEngine:
             quantization=options.pop("quantization", None),
             chat_template=options.pop("chat_template", None),
             structured_backend=options.pop("structured_backend", "guidance"),
+            lora=options.pop("lora", None),
             max_in_flight=int(positive(f"vllm:{model}", "max_in_flight", options.pop("max_in_flight", 512), int)),
             engine_args=options,
         )
@@ -98,27 +108,22 @@ class VLLMEngine:
             EngineError: If the model cannot be loaded, or vLLM fails.
             MissingExtraError: If vLLM is not installed.
         """
-        source = enumerate(requests)
-        stream = next(self._streams)
-        flying: dict[str, int] = {}
+        return one_by_one(self.arrivals(iter(requests)))
+
+    def arrivals(self, requests: Iterator[Request | None]) -> Generator[list[tuple[int, Reply]], None, None]:
+        """As `SteadyEngine.arrivals`: a group is what one step of the model finished. Otherwise as `stream`."""
+        flow = _Flow(requests, next(self._streams))
         try:
-            while True:
-                while len(flying) < self._window and (item := next(source, None)) is not None:
-                    name = f"{stream}-{item[0]}"
-                    refusal = self._started().add(name, item[1])
-                    if refusal is None:
-                        flying[name] = item[0]
-                    else:
-                        yield item[0], refusal
-                if not flying:
-                    return
-                if self._running is None:
-                    raise EngineError(f"vllm:{self._model}: the engine was closed while it was answering")
-                for name, reply in self._running.step(flying):
-                    yield flying.pop(name), reply
+            while flow.flying or not flow.ended:
+                group = self._fed(flow)
+                if flow.flying:
+                    group += [(flow.flying.pop(name), reply) for name, reply in self._loaded().step(flow.flying)]
+                if group or (flow.paused and not flow.flying):
+                    flow.paused = False
+                    yield group
         finally:
-            if flying and self._running is not None:
-                self._running.abort(flying)
+            if flow.flying and self._running is not None:
+                self._running.abort(flow.flying)
 
     def close(self) -> None:
         """Free the model's memory. Safe to call twice; a later `stream` loads the model again."""
@@ -126,12 +131,35 @@ class VLLMEngine:
         if running is not None:
             running.shut_down()
 
+    def _fed(self, flow: _Flow) -> list[tuple[int, Reply]]:
+        """Give the model some of the next requests; the replies of those that it cannot be asked."""
+        refused: list[tuple[int, Reply]] = []
+        for _ in range(min(_FED_AT_ONCE, self._window - len(flow.flying))):
+            request = flow.pull()
+            if request is None:
+                break
+            name, position = f"{flow.number}-{flow.pulled}", flow.pulled - 1
+            model = self._loaded() if flow.flying else self._started()
+            refusal = model.add(name, request)
+            if refusal is None:
+                flow.flying[name] = position
+            else:
+                refused.append((position, refusal))
+        return refused
+
     def _started(self) -> LoadedModel:
         if self._running is None:
-            self._running = LoadedModel(self._model, self._options, self._backend, self._template_file)
+            self._running = LoadedModel(
+                self._model, self._options, self._backend, self._template_file, self._arguments["lora"]
+            )
         return self._running
 
-    def _identify(self, revision: str | None, quantization: str | None) -> str:
+    def _loaded(self) -> LoadedModel:
+        if self._running is None:
+            raise EngineError(f"vllm:{self._model}: the engine was closed while it was answering")
+        return self._running
+
+    def _identify(self, revision: str | None, quantization: str | None, lora: str | None) -> str:
         name = model_identity(self._model, revision, quantization)
         extras = [f"{option}={self._options[option]}" for option in _CHANGES_ANSWERS if option in self._options]
         if self._template_file is not None:
@@ -140,4 +168,37 @@ class VLLMEngine:
                     f"chat_template {str(self._template_file)!r}: no such file; expected a Jinja template"
                 )
             extras.append(f"template={file_digest(self._template_file)}")
+        extras += [f"lora={lora_identity(lora)}"] if lora else []
         return "+".join([name, *extras])
+
+
+class _Flow:
+    """The requests of one stream.
+
+    Attributes:
+        number: Of the stream, among those of its engine.
+        flying: By the name that vLLM knows a request by: its position.
+        pulled: How many requests have come.
+        paused: Whether there is none now, until the next group.
+        ended: Whether there will be none.
+    """
+
+    def __init__(self, requests: Iterator[Request | None], number: int) -> None:
+        self._requests = requests
+        self.number = number
+        self.flying: dict[str, int] = {}
+        self.pulled = 0
+        self.paused = self.ended = False
+
+    def pull(self) -> Request | None:
+        """The next request; None at a pause or the end."""
+        if self.paused or self.ended:
+            return None
+        try:
+            request = next(self._requests)
+        except StopIteration:
+            self.ended = True
+            return None
+        self.paused = request is None
+        self.pulled += not self.paused
+        return request

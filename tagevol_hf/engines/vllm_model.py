@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import json
-import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import EngineError, MissingExtraError
-from .base import Reply, Request, failed
-from .vllm_options import engine_args, structured_params
+from ..errors import EngineError
+from .base import Reply, Request, Schema, failed
+from .vllm_api import import_vllm, kept_to_schema, one_line, refusals, tokenizer_of
+from .vllm_lora import Adapter
+from .vllm_options import engine_args
+
+_SCHEMAS_KEPT = 64  # a stage has one or a few, each shared by its requests
 
 
 class LoadedModel:
@@ -23,83 +26,112 @@ class LoadedModel:
         options: Fields of vLLM's `EngineArgs`.
         structured_backend: What keeps a reply to its schema.
         template_file: Chat template in place of the tokenizer's, or None.
+        lora: Folder or Hub id of a LoRA adapter, or None.
 
     Raises:
-        EngineError: If the model cannot be loaded, an option is wrong, or there is no chat template.
+        EngineError: If the model or the adapter cannot be loaded, an option is wrong, or there is no chat template.
         MissingExtraError: If vLLM is not installed.
     """
 
     def __init__(
-        self, model: str, options: Mapping[str, object], structured_backend: str, template_file: Path | None
+        self,
+        model: str,
+        options: Mapping[str, object],
+        structured_backend: str,
+        template_file: Path | None,
+        lora: str | None,
     ) -> None:
         self._name = f"vllm:{model}"
-        api = _import_vllm()
+        api = import_vllm()
+        adapter = Adapter.find(lora) if lora else None
+        room = adapter.options() if adapter else None
         try:
-            self._engine = api.LLMEngine.from_engine_args(engine_args(model, options, structured_backend))
+            self._engine = api.LLMEngine.from_engine_args(engine_args(model, options, structured_backend, room))
         except EngineError:
             raise
         except Exception as fault:  # vLLM raises what its many parts raise
-            raise EngineError(f"{self._name}: the model cannot be loaded: {_one_line(fault)}") from fault
-        self._tokenizer = self._engine.get_tokenizer()
-        self._longest = int(self._engine.model_config.max_model_len)
+            raise EngineError(f"{self._name}: the model cannot be loaded: {one_line(fault)}") from fault
         self._template = template_file.read_text(encoding="utf-8") if template_file else None
-        if self._template is None and getattr(self._tokenizer, "chat_template", "its own") is None:
+        self._arrived: dict[str, Reply] = {}
+        self._schemas: dict[int, tuple[Schema, dict[str, Any]]] = {}
+        self._broken = False
+        try:
+            self._prepare(api, adapter)
+        except Exception:
             self.shut_down()
+            raise
+
+    def _prepare(self, api: Any, adapter: Adapter | None) -> None:
+        if not hasattr(self._engine, "engine_core"):
+            raise EngineError(
+                f"{self._name}: vLLM {api.__version__} took its old engine (V0) for this model or these options, which "
+                "this package does not drive; unset VLLM_USE_V1, or update vllm"
+            )
+        self._tokenizer = tokenizer_of(self._engine)
+        self._longest = int(self._engine.model_config.max_model_len)
+        if self._template is None and getattr(self._tokenizer, "chat_template", "its own") is None:
             raise EngineError(
                 f"{self._name}: the model's tokenizer has no chat template; give one as a Jinja file: "
                 f"{self._name}?chat_template=FILE, or take the model's instruct variant"
             )
-        self._arrived: dict[str, Reply] = {}
+        self._lora = adapter.attach(self._engine) if adapter else None
+        self._refusals = refusals()
 
     def add(self, name: str, request: Request) -> Reply | None:
         """Give a request to vLLM; a reply with an error if it cannot be asked."""
         try:
             tokens = self._tokens(request)
         except Exception as fault:  # templates raise errors of their own, such as "roles must alternate"
-            return failed("refused_request", f"the chat template refused the messages: {_one_line(fault)}")
+            return failed("refused_request", f"the chat template refused the messages: {one_line(fault)}")
         if len(tokens) >= self._longest:
             return failed(
                 "prompt_too_long", f"the prompt has {len(tokens)} tokens; the model's context has {self._longest}"
             )
         try:
             prompt = {"type": "token", "prompt_token_ids": tokens}
-            self._engine.add_request(name, prompt, self._params(request))
-        except _refusals() as fault:
-            return failed("refused_request", _one_line(fault))
+            self._engine.add_request(name, prompt, self._params(request), lora_request=self._lora)
+        except self._refusals as fault:
+            return failed("refused_request", one_line(fault))
         except Exception as fault:
-            raise EngineError(f"{self._name}: vLLM failed: {_one_line(fault)}") from fault
+            raise self._end(fault) from fault
         return None
 
     def step(self, wanted: Mapping[str, int]) -> list[tuple[str, Reply]]:
-        """Let vLLM work until some of its requests are ready; the replies of those that are wanted."""
-        if not wanted.keys() & self._arrived.keys():
+        """Let vLLM work for one step; the replies of the wanted requests that are ready."""
+        ready = wanted.keys() & self._arrived.keys()  # another stream's step may have brought them
+        if not ready:
             try:
                 outputs = self._engine.step()
             except Exception as fault:
-                raise EngineError(f"{self._name}: vLLM failed: {_one_line(fault)}") from fault
+                raise self._end(fault) from fault
             self._arrived.update((output.request_id, _reply(output)) for output in outputs if output.finished)
-        return [(name, self._arrived.pop(name)) for name in wanted.keys() & self._arrived.keys()]
+            ready = wanted.keys() & self._arrived.keys() if self._arrived else ready
+        return [(name, self._arrived.pop(name)) for name in ready]
 
-    def abort(self, names: Iterable[str]) -> None:
+    def abort(self, names: Collection[str]) -> None:
         """Forget requests that nobody waits for."""
-        names = list(names)
         for name in names:
             self._arrived.pop(name, None)
-        self._engine.abort_request(names)
+        if not self._broken:
+            self._engine.abort_request(list(names))
 
     def shut_down(self) -> None:
         """End vLLM and give its memory back."""
         try:
-            self._engine.engine_core.shutdown()
+            if hasattr(self._engine, "engine_core"):
+                self._engine.engine_core.shutdown()
         except ValueError as fault:
             if "process group" not in str(fault):
                 raise  # else: a trainer in this process has ended torch's process groups before
         del self._engine
         gc.collect()
-        import torch
-
-        if torch.cuda.is_available():
+        torch = sys.modules.get("torch")  # which vLLM has loaded
+        if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _end(self, fault: Exception) -> EngineError:
+        self._broken = True
+        return EngineError(f"{self._name}: vLLM failed: {one_line(fault)}; run again, what was answered is kept")
 
     def _tokens(self, request: Request) -> list[int]:
         turns = [{"role": message.role, "content": message.content} for message in request.messages]
@@ -120,28 +152,16 @@ class LoadedModel:
             max_tokens=sampling.max_tokens,
             seed=sampling.seed,
             output_kind=RequestOutputKind.FINAL_ONLY,
-            **({} if request.schema is None else structured_params(json.dumps(request.schema))),
+            **({} if request.schema is None else self._kept_to(request.schema)),
         )
 
-
-def _import_vllm() -> Any:
-    if importlib.util.find_spec("vllm") is None:
-        raise MissingExtraError("vllm", "vllm")
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    try:
-        import vllm
-    except Exception as fault:  # a broken installation fails in many ways
-        raise EngineError(f"vllm is installed but cannot be imported: {_one_line(fault)}") from fault
-    return vllm
-
-
-def _refusals() -> tuple[type[Exception], ...]:
-    """What vLLM raises for a request that it does not take."""
-    try:
-        from vllm.exceptions import VLLMClientError
-    except ImportError:  # before 0.2x, a ValueError
-        return (ValueError,)
-    return (ValueError, VLLMClientError)
+    def _kept_to(self, schema: Schema) -> dict[str, Any]:
+        """The argument that keeps a reply to a schema, made once for each schema object."""
+        if id(schema) not in self._schemas:
+            if len(self._schemas) >= _SCHEMAS_KEPT:
+                self._schemas.clear()
+            self._schemas[id(schema)] = schema, kept_to_schema(json.dumps(schema))  # held, so that its id stays its own
+        return self._schemas[id(schema)][1]
 
 
 def _reply(output: Any) -> Reply:
@@ -155,8 +175,3 @@ def _reply(output: Any) -> Reply:
         completion_tokens=len(completion.token_ids),
         cached_tokens=output.num_cached_tokens or 0,
     )
-
-
-def _one_line(fault: BaseException) -> str:
-    """An exception's message without line breaks, at most 500 characters."""
-    return (" ".join(str(fault).split()) or type(fault).__name__)[:500]

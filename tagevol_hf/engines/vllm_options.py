@@ -11,6 +11,7 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserErro
 
 from ..errors import EngineError
 from .spec import unknown_option
+from .vllm_api import schema_options
 
 _OURS = (
     "model",
@@ -21,19 +22,21 @@ _OURS = (
 )
 
 
-def engine_args(model: str, options: Mapping[str, object], structured_backend: str) -> Any:
+def engine_args(
+    model: str, options: Mapping[str, object], structured_backend: str, adapter: Mapping[str, object] | None = None
+) -> Any:
     """Make the `EngineArgs` of a model.
 
     Args:
         model: Hub id or path.
         options: Fields of `EngineArgs` by name; a string is read as the field's type.
         structured_backend: What keeps a reply to its schema: "guidance", "xgrammar", "outlines" or "auto".
+        adapter: Fields that a LoRA adapter needs; `options` override them.
 
     Raises:
         EngineError: If an option is not a field of `EngineArgs`, or its value not of its type.
     """
     from vllm import EngineArgs
-    from vllm.platforms import current_platform
 
     fields = {field.name: field for field in dataclasses.fields(EngineArgs) if not field.name.startswith("_")}
     values: dict[str, object] = {}
@@ -43,31 +46,19 @@ def engine_args(model: str, options: Mapping[str, object], structured_backend: s
         if name not in fields or name in _OURS:
             raise unknown_option(f"vllm:{model}", name, fields.keys() - _OURS)
         values[name] = _typed(f"vllm:{model}", name, value, fields[name].type)
-    compact = structured_backend in ("guidance", "xgrammar")  # the others do not know the option
-    defaults: dict[str, object] = {
-        "enable_prefix_caching": True,
-        "disable_log_stats": True,
-        "use_tqdm_on_load": False,
-        # Where the grammar allows white space, a greedy model can write it without end. vLLM >= 0.11, and before:
-        "structured_outputs_config": {"backend": structured_backend, "disable_any_whitespace": compact},
-        "guided_decoding_backend": structured_backend,
-        "guided_decoding_disable_any_whitespace": compact,
-    }
+    defaults = {**_defaults(), **schema_options(structured_backend, set(fields)), **(adapter or {})}
+    return EngineArgs(model=model, **{**defaults, **values})
+
+
+def _defaults() -> dict[str, object]:
+    from vllm.platforms import current_platform
+
+    defaults: dict[str, object] = {"enable_prefix_caching": True, "disable_log_stats": True, "use_tqdm_on_load": False}
     if current_platform.is_cpu():
         # A seeded request whose prompt is split over two steps ends vLLM 0.30 there ("CPU Generator does not use
         # offset"); and without it vLLM is not slower on a CPU.
         defaults["enable_chunked_prefill"] = False
-    kept = {name: value for name, value in defaults.items() if name in fields}
-    return EngineArgs(model=model, **{**kept, **values})
-
-
-def structured_params(schema: str) -> dict[str, Any]:
-    """The argument of `SamplingParams` that keeps a reply to a JSON schema, for this version of vLLM."""
-    import vllm.sampling_params as api
-
-    if hasattr(api, "StructuredOutputsParams"):  # vLLM >= 0.11
-        return {"structured_outputs": api.StructuredOutputsParams(json=schema)}
-    return {"guided_decoding": api.GuidedDecodingParams(json=schema)}
+    return defaults
 
 
 def _typed(engine: str, name: str, value: object, kind: Any) -> object:

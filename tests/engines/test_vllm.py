@@ -12,7 +12,7 @@ import types
 import jsonschema_rs
 import pytest
 
-from tagevol_hf.engines import vllm_model, vllm_options
+from tagevol_hf.engines import vllm_api, vllm_options
 from tagevol_hf.engines.base import Message, Request, Sampling
 from tagevol_hf.engines.server import ServerEngine
 from tagevol_hf.engines.vllm import VLLMEngine
@@ -143,7 +143,7 @@ def test_the_api_for_structured_output_before_vllm_0_11(monkeypatch):
     package.sampling_params = old
     monkeypatch.setitem(sys.modules, "vllm", package)
     monkeypatch.setitem(sys.modules, "vllm.sampling_params", old)
-    assert vllm_options.structured_params("{}") == {"guided_decoding": ("guided", "{}")}
+    assert vllm_api.kept_to_schema("{}") == {"guided_decoding": ("guided", "{}")}
 
 
 # With vLLM, without a model
@@ -424,5 +424,5 @@ def test_a_wrong_name_and_a_missing_name_at_the_server(vllm_server):
 
 
 def test_a_message_is_one_line():
-    assert vllm_model._one_line(ValueError("a\n b")) == "a b"
-    assert vllm_model._one_line(ValueError()) == "ValueError"
+    assert vllm_api.one_line(ValueError("a\n b")) == "a b"
+    assert vllm_api.one_line(ValueError()) == "ValueError"

@@ -1,0 +1,99 @@
+"""What differs between the supported versions of vLLM, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import logging
+import os
+import re
+from functools import cache
+from typing import Any
+
+from ..errors import EngineError, MissingExtraError
+
+LOWEST = (0, 10, 2)
+HIGHEST = (0, 33)
+_LOG = logging.getLogger("tagevol_hf")
+
+
+def import_vllm() -> Any:
+    """The package `vllm`; a warning once in a process where its version is outside the tested range.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+        EngineError: If it cannot be imported.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise MissingExtraError("vllm", "vllm")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    try:
+        import vllm
+    except Exception as fault:  # a broken installation fails in many ways
+        raise EngineError(f"vllm is installed but cannot be imported: {one_line(fault)}") from fault
+    _warn_outside_range(str(getattr(vllm, "__version__", "")))
+    return vllm
+
+
+@cache
+def _warn_outside_range(version: str) -> None:
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    if len(numbers) < 2 or numbers < (0, 2):  # a build of somebody's own, such as "dev" or "0.1.dev7"
+        return
+    lowest, highest = (".".join(map(str, bound)) for bound in (LOWEST, HIGHEST))
+    told = f"vllm {version} is %s the versions that this package is tested with ({lowest} to {highest})"
+    if numbers < LOWEST:
+        _LOG.warning(f"{told % 'below'}; where it fails, update vllm")
+    elif numbers[:2] > HIGHEST:
+        _LOG.warning(f"{told % 'above'}; where it fails, install vllm {highest}")
+
+
+def tokenizer_of(engine: Any) -> Any:
+    """The tokenizer of vLLM's `LLMEngine`."""
+    if hasattr(engine, "get_tokenizer"):
+        return engine.get_tokenizer()
+    return engine.get_tokenizer_group().tokenizer  # before 0.11
+
+
+def kept_to_schema(schema: str) -> dict[str, Any]:
+    """The argument of `SamplingParams` that keeps a reply to a JSON schema."""
+    import vllm.sampling_params as api
+
+    if hasattr(api, "StructuredOutputsParams"):
+        return {"structured_outputs": api.StructuredOutputsParams(json=schema)}
+    return {"guided_decoding": api.GuidedDecodingParams(json=schema)}  # before 0.11
+
+
+def schema_options(backend: str, known: set[str]) -> dict[str, object]:
+    """The fields of `EngineArgs` that name what keeps replies to their schemas.
+
+    Args:
+        backend: "guidance", "xgrammar", "outlines" or "auto".
+        known: The fields that this version has.
+    """
+    # Where the grammar allows white space, a greedy model can write it without end.
+    compact = backend in ("guidance", "xgrammar")  # the others do not know the option
+    if "structured_outputs_config" in known:
+        return {"structured_outputs_config": {"backend": backend, "disable_any_whitespace": compact}}
+    return {"guided_decoding_backend": backend, "guided_decoding_disable_any_whitespace": compact}  # before 0.11
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """What vLLM raises for a request that it does not take."""
+    try:
+        from vllm.exceptions import VLLMClientError
+    except ImportError:  # a ValueError in versions that do not have it
+        return (ValueError,)
+    return (ValueError, VLLMClientError)
+
+
+def knows_rank_patterns() -> bool:
+    """Whether vLLM reads a LoRA adapter's ranks and scales by module; before, it took the general ones in silence."""
+    from vllm.lora.peft_helper import PEFTHelper
+
+    return "rank_pattern" in {field.name for field in dataclasses.fields(PEFTHelper)}
+
+
+def one_line(fault: BaseException) -> str:
+    """An exception's message without line breaks, at most 500 characters."""
+    return (" ".join(str(fault).split()) or type(fault).__name__)[:500]
