@@ -1,6 +1,7 @@
 """The engine benchmarks: their server keeps its protocol and its faults, and the scenarios count right."""
 
 import asyncio
+import importlib.util
 import json
 import os
 import socket
@@ -215,19 +216,23 @@ def run_scenario(folder, *arguments):
 
 def test_throughput_counts_all_rows(tmp_path):
     found, table = run_scenario(
-        tmp_path, "throughput", "--rows", "200", "--rounds", "1", "--only", "ours,bare", "--concurrency", "64",
-        "--latency", "0.02",
+        tmp_path, "throughput", "--rows", "200", "--rounds", "1", "--concurrency", "64",
+        "--only", "ours,bare,distilabel", "--latency", "0.02",
     )  # fmt: skip
-    assert [run["rows_valid"] for run in found["runs"]] == [200, 200]
-    assert [run["rows_invalid_delivered"] + run["rows_missing"] for run in found["runs"]] == [0, 0]
-    assert all(run["server"]["requests"] == 200 for run in found["runs"])
-    assert all(run["server"]["most_in_flight"] <= 64 for run in found["runs"])
+    runs = {run["client"]: run for run in found["runs"]}
+    for name in ("ours", "bare"):
+        assert runs[name]["rows_valid"] == runs[name]["server"]["requests"] == 200
+        assert runs[name]["rows_invalid_delivered"] == runs[name]["rows_missing"] == 0
+        assert runs[name]["server"]["most_in_flight"] <= 64
     assert {"aiohttp", "datasets"} <= set(found["versions"])
     assert "| ours | 64 |" in table
-    assert str(tmp_path) not in table
-    assert not any(part in json.dumps(found) for part in (str(ROOT), str(tmp_path), os.uname().nodename))
+    assert not any(part in json.dumps(found) + table for part in (str(ROOT), str(tmp_path), os.uname().nodename))
+    if importlib.util.find_spec("distilabel") is None:
+        assert "ModuleNotFoundError" in runs["distilabel"]["failed"]
+        assert "| distilabel | 64 | not run |" in table
 
 
+@pytest.mark.slow
 def test_a_killed_run_gives_the_same_rows_and_asks_little_again(tmp_path):
     found, _ = run_scenario(
         tmp_path, "kill", "--rows", "300", "--kills", "2", "--concurrency", "32", "--latency", "0.05"
@@ -236,12 +241,3 @@ def test_a_killed_run_gives_the_same_rows_and_asks_little_again(tmp_path):
     assert [run["rows_valid"] for run in found["runs"]] == [300, 300]
     assert all(run["again"] <= 32 and run["late"] == run["though_stored"] == 0 for run in found["runs"])
     assert all(run["stored"] >= run["answered"] - 32 for run in found["runs"])
-
-
-def test_a_client_that_cannot_run_is_reported_so(tmp_path):
-    found, table = run_scenario(
-        tmp_path, "throughput", "--rows", "20", "--rounds", "1", "--only", "distilabel", "--concurrency", "8",
-        "--latency", "0",
-    )  # fmt: skip
-    assert "ModuleNotFoundError" in found["runs"][0]["failed"]
-    assert "not run" in table

@@ -18,15 +18,11 @@ import signal
 import sys
 from collections import deque
 from dataclasses import asdict, dataclass, field, fields
-from hashlib import blake2b
 from random import Random
-from typing import Any
+
+from replies import MARK, completion, digest, http, reply_to, schema_of, share_of, smallest, subject
 
 _SHARES = ("status_429", "status_500", "malformed", "garbage", "hang", "reset")
-_MARK = b"[row "  # stands before the seven digits of a row's number in its text, and ends with "]"
-_MARK_END = len(_MARK) + 8
-_SYLLABLES = ("ba", "con", "der", "fin", "gel", "hus", "im", "jo", "kal", "lem", "mor", "nes", "ot", "pra", "ri", "sun")
-WORDS = [first + second for first in _SYLLABLES for second in _SYLLABLES]
 
 
 @dataclass
@@ -102,9 +98,9 @@ class Server:
         changes = json.loads(body or b"{}")
         unknown = set(changes) - {part.name for part in fields(Settings)}
         if unknown:
-            return _http(400, json.dumps({"error": {"message": f"no such setting: {sorted(unknown)}"}}).encode())
+            return http(400, json.dumps({"error": {"message": f"no such setting: {sorted(unknown)}"}}).encode())
         self.begin(Settings(**changes))
-        return _http(200, b"{}")
+        return http(200, b"{}")
 
     def fault(self, body: bytes) -> str:
         """The fault of the newest request, or an empty text."""
@@ -127,7 +123,7 @@ class Server:
     def note(self, event: str, at: float, body: bytes) -> None:
         """Write a line of the log: what happened, when, the row, and the digest of the whole request."""
         if self.log:
-            self.log.write(json.dumps([event, at, subject(body).decode(), _digest(body)]) + "\n")
+            self.log.write(json.dumps([event, at, subject(body).decode(), digest(body)]) + "\n")
 
     def later(self, connection: Connection, body: bytes, fault: str) -> None:
         """Answer after the latency. One timer serves all that wait, as all wait equally long."""
@@ -187,8 +183,8 @@ class Connection(asyncio.Protocol):
         if b"/chat/completions" not in head[: head.find(b"\r\n")]:
             self.send(_other(server, head, body))
             return
-        if _MARK not in body:
-            self.send(_completion(body, json.dumps(_smallest(_schema_of(json.loads(body))))))
+        if MARK not in body:
+            self.send(completion(body, json.dumps(smallest(schema_of(json.loads(body))))))
             return
         stats = server.stats
         now = self.loop.time()
@@ -229,117 +225,32 @@ class Connection(asyncio.Protocol):
             server.note("answered", server.stats.last, body)
 
 
-def subject(body: bytes) -> bytes:
-    """The row that a request asks about: the last mark in it."""
-    start = body.rfind(_MARK)
-    return body[start : start + _MARK_END]
-
-
-def words(seed: bytes, characters: int) -> str:
-    """Text of so many characters that compresses about as well as prose; the same for the same seed."""
-    found, count = [], 0
-    while count < characters:
-        seed = blake2b(seed).digest()
-        found.append(" ".join([WORDS[number] for number in seed]))
-        count += len(found[-1]) + 1
-    return " ".join(found)[:characters]
-
-
-def tags_of(mark: bytes, count: int = 3) -> list[str]:
-    """Tags of a row, by its mark: distinct, in lower case."""
-    digest = blake2b(mark, digest_size=8).digest()
-    return [f"{WORDS[digest[number]]} {number}" for number in range(count)]
-
-
-def reply_to(body: bytes, settings: Settings) -> str:
-    """The JSON text that answers a request."""
-    mark, length = subject(body), settings.characters
-    text = words(mark, length * settings.tags)
-    parts = [
-        f'{{"tag": "{tag}", "explanation": "{text[number * length : (number + 1) * length]}"}}'
-        for number, tag in enumerate(tags_of(mark, settings.tags))
-    ]
-    return f'{{"tags": [{", ".join(parts)}]}}'
-
-
-def share_of(mark: bytes) -> float:
-    """A number in [0, 1) that follows from a row's mark; those below `Settings.poison` are poisoned."""
-    return int.from_bytes(blake2b(mark, digest_size=4).digest(), "big") / 2**32
-
-
 def _answer(body: bytes, fault: str, settings: Settings) -> bytes:
     if fault == "status_429":
         wait = b"Retry-After: %d\r\n" % settings.retry_after if settings.retry_after else b""
-        return _http(429, b'{"error": {"message": "slow down", "type": "rate_limit"}}', wait)
+        return http(429, b'{"error": {"message": "slow down", "type": "rate_limit"}}', wait)
     if fault == "status_500":
-        return _http(500, b'{"error": {"message": "internal error", "type": "server_error"}}')
+        return http(500, b'{"error": {"message": "internal error", "type": "server_error"}}')
     if fault == "garbage":
-        return _http(200, b"<html>a proxy says hello</html>")
-    text = reply_to(body, settings)
-    return _completion(body, text[: len(text) // 2] if fault == "malformed" else text)
-
-
-def _completion(body: bytes, text: str) -> bytes:
-    asked, said = len(body) // 4, len(text) // 4
-    usage = f'"prompt_tokens": {asked}, "completion_tokens": {said}, "total_tokens": {asked + said}'
-    message = _message(body, text)
-    return _http(
-        200,
-        (
-            '{"id": "chatcmpl-0", "object": "chat.completion", "created": 1700000000, "model": "bench", "choices": '
-            f'[{{"index": 0, "message": {message}}}], "usage": {{{usage}}}}}'
-        ).encode(),
-    )
-
-
-def _message(body: bytes, text: str) -> str:
-    """The text as the message's content, or as a tool's arguments where the request forces a tool; with its finish."""
-    quoted = text.replace('"', '\\"')
-    if b'"tool_choice"' not in body:
-        return f'{{"role": "assistant", "content": "{quoted}"}}, "finish_reason": "stop"'
-    name = json.loads(body)["tools"][0]["function"]["name"]
-    call = f'{{"id": "call-0", "type": "function", "function": {{"name": "{name}", "arguments": "{quoted}"}}}}'
-    return f'{{"role": "assistant", "content": null, "tool_calls": [{call}]}}, "finish_reason": "tool_calls"'
-
-
-def _schema_of(body: dict[str, Any]) -> dict[str, Any]:
-    """The JSON schema that a request sends as its response format or as its tool; else one of a text."""
-    if "tools" in body:
-        return dict(body["tools"][0]["function"]["parameters"])
-    given = body.get("response_format") or {}
-    return dict(given["json_schema"]["schema"]) if "json_schema" in given else {"type": "string"}
-
-
-def _smallest(schema: dict[str, Any]) -> object:
-    """A value of a plain schema."""
-    if schema.get("type") == "object":
-        return {name: _smallest(part) for name, part in schema["properties"].items()}
-    return {"integer": 1, "number": 1.0, "boolean": True, "array": []}.get(schema.get("type", ""), "ok")
-
-
-def _http(status: int, body: bytes, extra: bytes = b"") -> bytes:
-    head = b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%s\r\n"
-    return head % (status, len(body), extra) + body
+        return http(200, b"<html>a proxy says hello</html>")
+    text = reply_to(body, settings.tags, settings.characters)
+    return completion(body, text[: len(text) // 2] if fault == "malformed" else text)
 
 
 def _other(server: Server, head: bytes, body: bytes) -> bytes:
     line = head[: head.find(b"\r\n")]
     if b"/models" in line:
-        return _http(200, b'{"object": "list", "data": [{"id": "bench", "object": "model"}]}')
+        return http(200, b'{"object": "list", "data": [{"id": "bench", "object": "model"}]}')
     if b"/stats" in line:
-        return _http(200, json.dumps({**asdict(server.stats), "in_flight": server.in_flight}).encode())
+        return http(200, json.dumps({**asdict(server.stats), "in_flight": server.in_flight}).encode())
     if b"/reset" in line:
         return server.reset(body)
-    return _http(404, b'{"error": {"message": "not here"}}')
+    return http(404, b'{"error": {"message": "not here"}}')
 
 
 def _length(head: bytes) -> int:
     start = head.find(b"content-length:")
     return int(head[start + 15 :].split(b"\r\n", 1)[0]) if start >= 0 else 0
-
-
-def _digest(body: bytes) -> str:
-    return blake2b(body, digest_size=8).hexdigest()
 
 
 async def serve(port: int, server: Server) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from server import tags_of, words
+from replies import tags_of, words
 
 _CHARACTERS = 300  # of a row's text, about
 

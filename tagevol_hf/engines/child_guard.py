@@ -39,7 +39,7 @@ def main() -> None:
     if child.poll() is None:
         _ask_to_end(child, float(grace))
     _kill_all(child)
-    _say(child.returncode)
+    _say(-signal.SIGKILL if child.returncode is None else child.returncode)
 
 
 def _started(command: list[str]) -> subprocess.Popen[bytes]:
@@ -115,7 +115,7 @@ def _children() -> Iterator[int]:
             yield int(file.parent.name)
 
 
-def _say(number: int | None) -> None:
+def _say(number: int) -> None:
     try:
         sys.stdout.write(f"{number}\n")
         sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import re
@@ -21,7 +22,9 @@ _PATIENCE_SECONDS = _GRACE_SECONDS + 10.0  # for the guard; then it is killed, t
 _TAIL_BYTES = 256 * 1024
 _LINE_CHARACTERS = 300
 # What stands before a message: vLLM's process, its time and place; colours.
-_PREFIX = re.compile(r"^(\([^()]* ?pid=\d+\) ?)*((DEBUG|INFO|WARNING|ERROR|CRITICAL)\b:? [-\d]+ [\d:.,]+ \[[^\]]*\] ?)?")
+_PREFIX = re.compile(
+    r"^(\([^()]* ?pid=\d+\) ?)*((DEBUG|INFO|WARNING|ERROR|CRITICAL)\b:? [-\d]+ [\d:.,]+ \[[^\]]*\] ?)?"
+)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _NOISE = ("Traceback (most recent call last)", "During handling of", "The above exception was")
 
@@ -140,15 +143,15 @@ def free_port() -> int:
         return int(holder.getsockname()[1])
 
 
-def in_use(port: int) -> bool:
-    """Whether some process listens at a port of the loopback."""
+def port_fault(port: int) -> str:
+    """Why a server cannot listen at a port of the loopback; empty if it can."""
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             holder.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
+        except OSError as fault:
+            return "it is in use" if fault.errno == errno.EADDRINUSE else str(fault.strerror)
+    return ""
 
 
 def is_healthy(port: int, seconds: float) -> bool:

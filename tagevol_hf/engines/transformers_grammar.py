@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -22,18 +22,18 @@ class Grammars:
         name: What to call the engine in errors.
         tokenizer: A fast tokenizer of transformers.
         vocabulary: Width of the model's logits.
-        ends: Tokens that end a reply.
+        end: The token that ends a reply.
 
     Raises:
         EngineError: If the tokenizer cannot be used.
         MissingExtraError: If llguidance is not installed.
     """
 
-    def __init__(self, name: str, tokenizer: Any, vocabulary: int, ends: Collection[int]) -> None:
+    def __init__(self, name: str, tokenizer: Any, vocabulary: int, end: int) -> None:
         self._api = _import_llguidance()
         width = max(vocabulary, len(tokenizer))
         try:
-            self._tokenizer = self._api.hf.from_tokenizer(tokenizer, n_vocab=width, eos_token=sorted(ends) or None)
+            self._tokenizer = self._api.hf.from_tokenizer(tokenizer, n_vocab=width, eos_token=end)
         except Exception as fault:  # llguidance's own, and those of a tokenizer without the parts that it needs
             told = " ".join(str(fault).split())
             raise EngineError(

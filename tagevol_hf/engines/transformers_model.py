@@ -31,7 +31,8 @@ class LoadedModel:
     Attributes:
         name: What to call it in errors.
         device: Where it is.
-        ends: Tokens that end a reply.
+        end: The token that ends a reply, where there are several the tokenizer's own.
+        ends: All of them.
         longest: Most tokens of prompt and reply together.
         vocabulary: Width of its logits.
         window: Tokens that some layer looks back at most; None where all see the whole text.
@@ -68,6 +69,7 @@ class LoadedModel:
         self.vocabulary = int(config.vocab_size)
         self.longest = self._context(config, max_model_len)
         self.ends = self._end_tokens()
+        self.end = self.tokenizer.eos_token_id if self.tokenizer.eos_token_id in self.ends else min(self.ends)
         takes = inspect.signature(self._model.forward).parameters
         self._only_last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
         self.window = self._rows_fit_together(config, takes)
@@ -77,7 +79,12 @@ class LoadedModel:
         turns = [{"role": message.role, "content": message.content} for message in request.messages]
         own = {} if self._template is None else {"chat_template": self._template}
         tokens = self.tokenizer.apply_chat_template(
-            turns, tokenize=True, add_generation_prompt=True, return_dict=False, **own
+            turns,
+            tokenize=True,
+            add_generation_prompt=True,
+            return_dict=False,
+            tokenizer_kwargs={"verbose": False},  # no warning about a long prompt, which is told in its reply
+            **own,
         )
         return list(tokens)
 
@@ -142,8 +149,11 @@ class LoadedModel:
 
     def _end_tokens(self) -> frozenset[int]:
         given = self._model.generation_config.eos_token_id
-        ends = set(given) if isinstance(given, list) else {given}
-        return frozenset(int(end) for end in ends | {self.tokenizer.eos_token_id} if end is not None)
+        ends = set(given if isinstance(given, list) else [given])
+        ends = (ends | {self.tokenizer.eos_token_id}) - {None}
+        if not ends:
+            raise EngineError(f"{self.name}: neither the model nor its tokenizer says which token ends a reply")
+        return frozenset(int(end) for end in ends)
 
     def _rows_fit_together(self, config: Any, takes: Any) -> int | None:
         """The window; an error for a model whose rows cannot be padded and put together."""

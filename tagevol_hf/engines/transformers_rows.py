@@ -110,7 +110,7 @@ class Intake:
     def _all_grammars(self) -> Grammars:
         if self._grammars is None:
             model = self.model
-            self._grammars = Grammars(model.name, model.tokenizer, model.vocabulary, model.ends)
+            self._grammars = Grammars(model.name, model.tokenizer, model.vocabulary, model.end)
         return self._grammars
 
 

@@ -19,7 +19,7 @@ from .vllm_lora import lora_identity
 from .vllm_model import LoadedModel
 
 _CHANGES_ANSWERS = ("tokenizer", "tokenizer_revision", "hf_overrides")
-_FED_AT_ONCE = 64  # requests between two steps: reading a long queue shall not keep the running ones waiting
+_READ_AT_ONCE = 64  # requests
 
 
 class VLLMEngine:
@@ -37,7 +37,8 @@ class VLLMEngine:
             "outlines" or "auto".
         lora: Folder or Hub id (`ORG/NAME`, `ORG/NAME@REVISION`) of a LoRA adapter, as peft saves it. The tokenizer and
             the chat template stay those of the model. A folder's content is part of the identity.
-        max_in_flight: Most requests given to vLLM at once, >= 1.
+        max_in_flight: Most requests given to vLLM at once, >= 1; by default twice as many as it runs at once
+            (`max_num_seqs`), so that its queue is never empty.
         engine_args: Any other field of vLLM's `EngineArgs`, such as `{"tensor_parallel_size": 2}`; strings are
             read as the field's type. Checked when the model is loaded.
 
@@ -54,7 +55,7 @@ class VLLMEngine:
         chat_template: str | Path | None = None,
         structured_backend: str = "guidance",
         lora: str | None = None,
-        max_in_flight: int = 512,
+        max_in_flight: int | None = None,
         engine_args: Mapping[str, object] | None = None,
     ) -> None:
         self._model = str(Path(model).expanduser()) if model.startswith("~") else model
@@ -68,7 +69,7 @@ class VLLMEngine:
             "engine_args": engine_args,
         }
         self._backend = structured_backend
-        self._window = int(positive(f"vllm:{model}", "max_in_flight", max_in_flight, int))
+        self._window = _window(model, max_in_flight)
         self._options: dict[str, object] = dict(engine_args or {})
         self._options |= {"revision": revision} if revision else {}
         self._options |= {"quantization": quantization} if quantization else {}
@@ -94,7 +95,7 @@ class VLLMEngine:
             chat_template=options.pop("chat_template", None),
             structured_backend=options.pop("structured_backend", "guidance"),
             lora=options.pop("lora", None),
-            max_in_flight=int(positive(f"vllm:{model}", "max_in_flight", options.pop("max_in_flight", 512), int)),
+            max_in_flight=_window(model, options.pop("max_in_flight", None)),
             engine_args=options,
         )
 
@@ -132,13 +133,15 @@ class VLLMEngine:
             running.shut_down()
 
     def _fed(self, flow: _Flow) -> list[tuple[int, Reply]]:
-        """Give the model some of the next requests; the replies of those that it cannot be asked."""
+        """Give the model the next requests; the replies of those that it cannot be asked."""
         refused: list[tuple[int, Reply]] = []
-        for _ in range(min(_FED_AT_ONCE, self._window - len(flow.flying))):
+        before = flow.pulled
+        while len(refused) < _READ_AT_ONCE and self._has_room(len(flow.flying), flow.pulled - before):
             request = flow.pull()
             if request is None:
                 break
-            name, position = f"{flow.number}-{flow.pulled}", flow.pulled - 1
+            position = flow.pulled - 1
+            name = f"{flow.number}-{position}"
             model = self._loaded() if flow.flying else self._started()
             refusal = model.add(name, request)
             if refusal is None:
@@ -146,6 +149,18 @@ class VLLMEngine:
             else:
                 refused.append((position, refusal))
         return refused
+
+    def _has_room(self, flying: int, fed: int) -> bool:
+        """Whether the model shall get another request before it works on.
+
+        As many as it runs at once come first; the queue behind them is read a part between two steps, so that the
+        running ones do not wait until all of it is tokens.
+        """
+        if self._running is None:
+            return True  # the first request loads it
+        rows = self._running.rows
+        window = self._window or 2 * rows
+        return flying < window and (flying < rows or fed < _READ_AT_ONCE)
 
     def _started(self) -> LoadedModel:
         if self._running is None:
@@ -170,6 +185,10 @@ class VLLMEngine:
             extras.append(f"template={file_digest(self._template_file)}")
         extras += [f"lora={lora_identity(lora)}"] if lora else []
         return "+".join([name, *extras])
+
+
+def _window(model: str, given: object) -> int | None:
+    return None if given is None else int(positive(f"vllm:{model}", "max_in_flight", given, int))
 
 
 class _Flow:

@@ -48,6 +48,13 @@ def _warn_outside_range(version: str) -> None:
         _LOG.warning(f"{told % 'above'}; where it fails, install vllm {highest}")
 
 
+def for_throughput() -> Any:
+    """What `LLM` itself tells vLLM's engine, which then runs larger batches by default (1,024 for 256 on an H100)."""
+    from vllm.usage.usage_lib import UsageContext
+
+    return UsageContext.LLM_CLASS
+
+
 def tokenizer_of(engine: Any) -> Any:
     """The tokenizer of vLLM's `LLMEngine`."""
     if hasattr(engine, "get_tokenizer"):

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import EngineError
 from .base import Reply, Request, Schema, failed
-from .vllm_api import import_vllm, kept_to_schema, one_line, refusals, tokenizer_of
+from .vllm_api import for_throughput, import_vllm, kept_to_schema, one_line, refusals, tokenizer_of
 from .vllm_lora import Adapter
 from .vllm_options import engine_args
 
@@ -27,6 +27,9 @@ class LoadedModel:
         structured_backend: What keeps a reply to its schema.
         template_file: Chat template in place of the tokenizer's, or None.
         lora: Folder or Hub id of a LoRA adapter, or None.
+
+    Attributes:
+        rows: How many requests it runs at once.
 
     Raises:
         EngineError: If the model or the adapter cannot be loaded, an option is wrong, or there is no chat template.
@@ -46,7 +49,8 @@ class LoadedModel:
         adapter = Adapter.find(lora) if lora else None
         room = adapter.options() if adapter else None
         try:
-            self._engine = api.LLMEngine.from_engine_args(engine_args(model, options, structured_backend, room))
+            args = engine_args(model, options, structured_backend, room)
+            self._engine = api.LLMEngine.from_engine_args(args, usage_context=for_throughput())
         except EngineError:
             raise
         except Exception as fault:  # vLLM raises what its many parts raise
@@ -69,6 +73,7 @@ class LoadedModel:
             )
         self._tokenizer = tokenizer_of(self._engine)
         self._longest = int(self._engine.model_config.max_model_len)
+        self.rows = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
         if self._template is None and getattr(self._tokenizer, "chat_template", "its own") is None:
             raise EngineError(
                 f"{self._name}: the model's tokenizer has no chat template; give one as a Jinja file: "

@@ -1,22 +1,22 @@
 """The vLLM engine: real vLLM on CPU with a tiny random model, in this process and behind its own server."""
 
-import importlib.machinery
 import json
 import os
 import pickle
 import shutil
 import subprocess
 import sys
-import types
 
 import jsonschema_rs
 import pytest
+from conftest import TEXTS
 
 from tagevol_hf.engines import vllm_api, vllm_options
 from tagevol_hf.engines.base import Message, Request, Sampling
 from tagevol_hf.engines.server import ServerEngine
 from tagevol_hf.engines.vllm import VLLMEngine
 from tagevol_hf.errors import EngineError, MissingExtraError
+from tagevol_hf.training.tiny import make_tiny_model
 
 slow = pytest.mark.slow
 
@@ -104,6 +104,10 @@ def test_a_chat_template_of_the_users_own_is_part_of_the_identity(tmp_path):
         ("a/b/c", "model 'a/b/c': there is no such folder"),
         ("~/no-such-model", "there is no such folder"),
         ("", "no model is named; expected vllm:MODEL"),
+        (
+            "org/m?lora=/no/adapter",
+            r"lora '/no/adapter': there is no such folder \(/no/adapter\); expected a folder with adapter_config.json",
+        ),
         ("org/m?max_in_flight=0", "max_in_flight is '0'; expected a positive int"),
         ("org/m?dtype", "option 'dtype' has no value; expected dtype=VALUE"),
         ("org/m?dtype=a&dtype=b", "option 'dtype' is given twice"),
@@ -121,6 +125,42 @@ def test_a_folder_without_a_model(tmp_path):
         VLLMEngine(str(tmp_path))
 
 
+def test_a_folder_without_an_adapter(tmp_path):
+    with pytest.raises(EngineError, match=r"no adapter_config.json and no adapter_model.safetensors in .*expected the"):
+        VLLMEngine("org/m", lora=str(tmp_path))
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(EngineError, match=r": no adapter_model.safetensors in "):
+        VLLMEngine("org/m", lora=str(tmp_path))
+
+
+def test_an_adapter_is_part_of_the_identity(tmp_path):
+    folder = tmp_path / "poet"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_model.safetensors").write_bytes(bytes(5_000_000))
+    identity = VLLMEngine("org/m", lora=str(folder)).identity
+    assert identity.startswith("org/m+lora=poet@")
+    (folder / "README.md").write_text("of no matter")
+    moved = shutil.copytree(folder, tmp_path / "elsewhere" / "poet")
+    assert VLLMEngine.from_spec(f"org/m?lora={moved}").identity == identity
+    weights = bytearray(5_000_000)
+    weights[3_333_333] = 1  # any byte, not a sample
+    (moved / "adapter_model.safetensors").write_bytes(weights)
+    assert VLLMEngine("org/m", lora=str(moved)).identity != identity
+    assert VLLMEngine("org/m", lora="me/poet@v2").identity == "org/m+lora=me/poet@v2"
+    engine = pickle.loads(pickle.dumps(VLLMEngine("org/m", lora=str(folder))))
+    assert engine.identity == identity
+
+
+@slow
+def test_an_adapter_that_is_not_on_the_hub():
+    with pytest.raises(
+        EngineError, match="lora 'nobody/no-such-adapter': it cannot be fetched from the Hub: "
+    ) as caught:
+        answers(VLLMEngine("org/m", lora="nobody/no-such-adapter"), [question(0)])
+    assert "\n" not in str(caught.value)
+
+
 def test_vllm_is_not_installed(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     engine = VLLMEngine("org/m")
@@ -133,17 +173,6 @@ def test_vllm_is_not_installed(monkeypatch):
 def test_an_empty_source_loads_nothing(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert answers(VLLMEngine("org/m"), []) == {}
-
-
-def test_the_api_for_structured_output_before_vllm_0_11(monkeypatch):
-    old = types.ModuleType("vllm.sampling_params")
-    old.GuidedDecodingParams = lambda json: ("guided", json)
-    package = types.ModuleType("vllm")
-    package.__spec__ = importlib.machinery.ModuleSpec("vllm", None)
-    package.sampling_params = old
-    monkeypatch.setitem(sys.modules, "vllm", package)
-    monkeypatch.setitem(sys.modules, "vllm.sampling_params", old)
-    assert vllm_api.kept_to_schema("{}") == {"guided_decoding": ("guided", "{}")}
 
 
 # With vLLM, without a model
@@ -318,6 +347,165 @@ def test_two_streams_at_once_keep_their_own_replies(vllm_engine):
             position, reply = next(stream)
             found[position] = reply.text
     assert mixed == [{n: reply.text for n, reply in found.items()} for found in whole]
+
+
+@slow
+def test_bad_rows_are_asked_again_while_the_others_run(vllm_engine):
+    """The flow pauses where there is nothing to ask, and goes on with new draws."""
+    again, groups = [], []
+
+    def source():
+        for number in range(6):
+            yield question(number, None, max_tokens=5 + 40 * (number == 5))
+        while len(again) < 5:
+            yield None
+        for number in again:
+            yield question(number, None, max_tokens=5, seed=100 + number)
+        while sum(map(len, groups)) < 11:
+            yield None
+
+    for group in vllm_engine.arrivals(source()):
+        groups.append(group)
+        again += [position for position, _ in group if position < 5]
+    replies = {position: reply for group in groups for position, reply in group}
+    assert sorted(replies) == list(range(11))
+    assert [position for group in groups for position, _ in group].index(5) > 4  # the long one held up nobody
+    alone = answers(vllm_engine, [question(n, None, max_tokens=5, seed=100 + n) for n in again])
+    assert [alone[n].text for n in range(5)] == [replies[6 + n].text for n in range(5)]
+    assert max(map(len, groups)) > 1
+    assert [] not in groups[:-1]
+
+
+@slow
+def test_a_pause_with_nothing_in_flight_gives_an_empty_group(vllm_engine):
+    groups = vllm_engine.arrivals(iter([None, question(0, max_tokens=3), None, None]))
+    assert next(groups) == []
+    assert [position for position, _ in next(groups)] == [0]
+    assert list(groups) == [[]]  # the first of the last two pauses was that of the group
+
+
+# With a LoRA adapter; in a process of its own, as an engine that closes there ends vLLM for all others of the process
+
+
+def make_adapter(model, folder):
+    """An adapter with weights so large that it changes what the model says."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    modules = ["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"]
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=modules, task_type="CAUSAL_LM")
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32), config)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        for name, weight in adapted.named_parameters():
+            if "lora_" in name:
+                weight.normal_(0, 0.3)
+    adapted.save_pretrained(folder)
+    return adapted
+
+
+def greedy_texts(model, tokenizer, texts, max_tokens):
+    """What transformers says to the same questions."""
+    said = []
+    for text in texts:
+        turns = [{"role": "user", "content": text}]
+        prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt")
+        tokens = model.generate(**prompt, max_new_tokens=max_tokens, do_sample=False)
+        said.append(tokenizer.decode(tokens[0][prompt["input_ids"].shape[1] :], skip_special_tokens=True))
+    return said
+
+
+ADAPTED = """
+import json, sys
+from tagevol_hf.engines.base import Message, Request, Sampling
+from tagevol_hf.engines.vllm import VLLMEngine
+from tagevol_hf.errors import EngineError
+
+model, adapters, schema = sys.argv[1], sys.argv[2:-1], json.loads(sys.argv[-1])
+options = "dtype=float32&enforce_eager=true&max_model_len=512"
+found = {"schema": schema}
+for adapter in adapters:
+    name = adapter.rpartition("/")[2]
+    try:
+        engine = VLLMEngine.from_spec(f"{model}?{options}" + (f"&lora={adapter}" if adapter else ""))
+        for kept in (None, schema):
+            sampling = Sampling(max_tokens=200 if kept else 20)
+            requests = [Request((Message("user", f"Tag number {n}."),), sampling, kept) for n in range(8)]
+            replies = dict(engine.stream(requests))
+            found[f"{name} kept" if kept else name] = [replies[n].text for n in range(8)]
+        engine.close()
+    except EngineError as error:
+        found[name] = str(error)
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def adapted_replies(tiny_llama, tmp_path_factory):
+    """Texts by adapter ("" is none); "expected" is what transformers and peft say to those of "poet"."""
+    from transformers import AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("adapters")
+    adapted = make_adapter(tiny_llama, folder / "poet")
+    make_adapter(make_tiny_model(folder / "model-1", "llama", TEXTS, vocab_size=512, hidden_size=128), folder / "wide")
+    make_adapter(make_tiny_model(folder / "model-2", "llama", TEXTS, vocab_size=512, layers=3), folder / "deep")
+    paths = ["", *(str(folder / name) for name in ("poet", "wide", "deep"))]
+    done = subprocess.run(
+        [sys.executable, "-c", ADAPTED, str(tiny_llama), *paths, json.dumps(SCHEMA)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    texts = [f"Tag number {n}." for n in range(8)]
+    found["expected"] = greedy_texts(adapted, AutoTokenizer.from_pretrained(tiny_llama), texts, 20)
+    return found
+
+
+@slow
+def test_an_adapter_says_what_peft_says(adapted_replies):
+    assert adapted_replies["poet"] == adapted_replies["expected"]
+    assert all(text != base for text, base in zip(adapted_replies["poet"], adapted_replies[""], strict=True))
+    assert len(set(adapted_replies["poet"])) > 1
+
+
+@slow
+def test_an_adapter_keeps_to_the_schema(adapted_replies):
+    assert len(adapted_replies["poet kept"]) == 8
+    for text in adapted_replies["poet kept"]:
+        CHECK.validate(json.loads(text))
+    assert adapted_replies["poet kept"] != adapted_replies[" kept"]
+
+
+@slow
+def test_an_adapter_of_another_model_is_refused(adapted_replies):
+    for name, told in {"wide": "", "deep": "it changes layer 2, the model has 2 layers"}.items():
+        error = adapted_replies[name]
+        assert f"/{name}': the adapter does not fit the model: {told}" in error
+        assert error.endswith("; give the model that it was trained on")
+        assert "\n" not in error
+
+
+# On a GPU
+
+
+@pytest.mark.gpu
+@slow
+def test_the_same_engine_on_a_gpu(tiny_llama):
+    options = {"tensor_parallel_size": "1", "dtype": "bfloat16", "enforce_eager": "true", "max_model_len": "4096"}
+    engine = VLLMEngine(str(tiny_llama), engine_args={**options, "gpu_memory_utilization": "0.2"})
+    try:
+        replies = answers(engine, [question(n) for n in range(64)])
+        free = answers(engine, [question(n, None, max_tokens=20, temperature=0.0) for n in range(300)])
+    finally:
+        engine.close()
+    for reply in replies.values():
+        assert reply.finish_reason == "stop"
+        CHECK.validate(json.loads(reply.text))
+    assert sorted(free) == list(range(300))
+    assert {reply.completion_tokens for reply in free.values() if reply.finish_reason == "length"} <= {20}
 
 
 REOPEN = """

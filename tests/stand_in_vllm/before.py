@@ -78,6 +78,7 @@ def modules(seen: Seen) -> dict[str, dict[str, Any]]:
     class OldLLMEngine:
         @classmethod
         def from_engine_args(cls, engine_args: Any, usage_context: Any = None, stat_loggers: Any = None) -> Any:
+            seen.contexts.append(usage_context.name)
             return OldLLMEngine() if seen.old_engine else V1LLMEngine(engine_args)
 
     return {

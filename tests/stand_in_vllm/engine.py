@@ -20,6 +20,7 @@ class Seen:
 
     version: str
     engine_args: list[Any] = dataclasses.field(default_factory=list)
+    contexts: list[str] = dataclasses.field(default_factory=list)
     guides: list[str] = dataclasses.field(default_factory=list)
     requests: list[str] = dataclasses.field(default_factory=list)
     aborted: list[str] = dataclasses.field(default_factory=list)
@@ -68,6 +69,8 @@ class StandInEngine:
             raise ValueError(f"max_lora_rank ({args.max_lora_rank}) must be one of {_RANKS}.")
         text_config = SimpleNamespace(num_hidden_layers=LAYERS)
         self.model_config = SimpleNamespace(max_model_len=args.max_model_len or CONTEXT, hf_text_config=text_config)
+        scheduler_config = SimpleNamespace(max_num_seqs=args.max_num_seqs or ROWS)
+        self.vllm_config = SimpleNamespace(scheduler_config=scheduler_config)
         self.engine_core = SimpleNamespace(shutdown=self._shut_down)
         self._tokenizer = _Tokenizer()
         self._rows: dict[str, _Row] = {}

@@ -71,6 +71,7 @@ def modules(seen: Seen) -> dict[str, dict[str, Any]]:
             stat_loggers: Any = None,
             enable_multiprocessing: bool = False,
         ) -> Any:
+            seen.contexts.append(usage_context.name)
             return cls(engine_args)
 
         def get_tokenizer(self) -> Any:

@@ -19,6 +19,11 @@ _TYPES: dict[str, Any] = {  # of those fields that tests give as text
 }
 
 
+class UsageContext(enum.Enum):
+    LLM_CLASS = "LLM_CLASS"
+    ENGINE_CONTEXT = "ENGINE_CONTEXT"
+
+
 class RequestOutputKind(enum.Enum):
     CUMULATIVE = 0
     DELTA = 1
@@ -34,6 +39,8 @@ def top(seen: Seen, fields: str, sampling: type) -> dict[str, Any]:
 def shared(lora_request: type, peft_helper: type) -> dict[str, dict[str, Any]]:
     return {
         "vllm.platforms": {"current_platform": SimpleNamespace(is_cpu=lambda: True)},
+        "vllm.usage": {},
+        "vllm.usage.usage_lib": {"UsageContext": UsageContext},
         "vllm.lora": {},
         "vllm.lora.request": {"LoRARequest": lora_request},
         "vllm.lora.peft_helper": {"PEFTHelper": peft_helper},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from server import share_of
+from replies import share_of
 from work import mark
 
 from .plan import Outcome, Plan, medians, row_counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -123,13 +124,20 @@ class ClientRun:
             return found
         if status is None:
             return {"failed": f"not finished within {self._limit:g} s"}
-        lines = self._log.read_text(errors="replace").strip().splitlines()
-        return {"failed": f"exit status {status}: {lines[-1][:200] if lines else 'no output'}"}
+        return {"failed": f"exit status {status}: {_why(self._log.read_text(errors='replace'))}"}
 
     def kill(self) -> None:
         """`kill -9`, of the client and the processes that it started."""
         os.killpg(self.process.pid, 9)
         self.process.wait()
+
+
+def _why(log: str) -> str:
+    """The last exception in a client's output, in one line and without paths of this machine."""
+    lines = [line for line in log.strip().splitlines() if line]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    found = [*lines[-1:], *named[-1:]] or ["no output"]
+    return re.sub(r"(?<![\w:/.])/[\w./-]+", "PATH", found[-1])[:160]
 
 
 def _environment() -> dict[str, str]:
