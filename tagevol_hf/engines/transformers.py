@@ -1,9 +1,9 @@
 """A model of transformers in this process: the engine for where there is no vLLM.
 
 It has its own decoding loop over the model's forward call. The others were measured on a CPU (transformers 5.23, 64
-requests of 100 tokens, a model of 0.26 M parameters): transformers' continuous batching has no seed a request and no
-way to a grammar mask a request, and gave 280 tokens/s where `generate` gave 6,400; `generate` waits for the longest
-reply of each batch, and draws all rows from one generator, so that a reply depends on its neighbours.
+requests of 100 tokens at once, a model of 0.26 M parameters): transformers' continuous batching has no seed a request
+and no way to a grammar mask a request, and gave 280 tokens/s where `generate` gave 6,400; `generate` waits for the
+longest reply of each batch, and draws all rows from one generator, so that a reply depends on its neighbours.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ _END = object()
 class TransformersEngine:
     """A model in this process, loaded at the first request and freed by `close`.
 
-    One thread uses it at a time. Requests join while others run; a reply depends on its own request alone and not on
-    those beside it. That is exact but for rounding: in float32 it can only show where two tokens are equally likely
-    to six digits, in bfloat16 or float16 to two or three, so that there a reply may differ from run to run. Only
-    `Sampling` decides how a reply is drawn: top_k, penalties and the like in a model's generation_config.json are not
-    used. Weights are read from safetensors only, and a model's own code is not run.
+    One thread uses it at a time. Requests join while others run, and the start that their prompts share is read once
+    (`Reply.cached_tokens`). A reply depends on its own request alone and not on those beside it. That is exact but for
+    rounding: in float32 it can only show where two tokens are equally likely to six digits, in bfloat16 or float16 to
+    two or three, so that there a reply may differ from run to run. Only `Sampling` decides how a reply is drawn: top_k,
+    penalties and the like in a model's generation_config.json are not used. Weights are read from safetensors only,
+    and a model's own code is not run.
 
     The identity is that of `VLLMEngine` with `+transformers`. In float32 both give the same greedy replies; drawn ones
     differ, as each has random numbers of its own, and one store must not mix them under one seed.
