@@ -40,7 +40,6 @@ from .rows import ROW_FEATURES, split_rejected
 from .step_record import StepRecord
 from .versions import versions
 
-
 _IN_MEMORY = ("vllm:", "vllm-serve:", "transformers:")  # engines that hold a model on this machine
 
 

@@ -214,6 +214,7 @@ def run_scenario(folder, *arguments):
     return json.loads(file.read_text()), file.with_suffix(".md").read_text()
 
 
+@pytest.mark.slow
 def test_throughput_counts_all_rows(tmp_path):
     found, table = run_scenario(
         tmp_path, "throughput", "--rows", "200", "--rounds", "1", "--concurrency", "64",

@@ -15,7 +15,9 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
+Health = Literal["good", "closed", "ill"]
 _GUARD = Path(__file__).with_name("child_guard.py")
 _GRACE_SECONDS = 10.0  # between SIGTERM and SIGKILL
 _PATIENCE_SECONDS = _GRACE_SECONDS + 10.0  # for the guard; then it is killed, too
@@ -154,13 +156,19 @@ def port_fault(port: int) -> str:
     return ""
 
 
-def is_healthy(port: int, seconds: float) -> bool:
-    """Whether `GET /health` at a port of the loopback gives 200 within a time."""
+def health(port: int, seconds: float) -> Health:
+    """What `GET /health` at a port of the loopback gives within a time.
+
+    Returns:
+        "good" for 200, "closed" where nobody listens, "ill" for all else, no answer included.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         connection.request("GET", "/health")
-        return connection.getresponse().status == 200
+        return "good" if connection.getresponse().status == 200 else "ill"
+    except ConnectionRefusedError:
+        return "closed"
     except (OSError, http.client.HTTPException):
-        return False
+        return "ill"
     finally:
         connection.close()

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from ..errors import EngineError
-from .child_server import ChildServer, is_healthy
+from .child_server import ChildServer, health
 from .server import ServerEngine
 from .vllm_serve_command import known_names
 from .vllm_serve_fault import ended_at_start, how_it_ended, what_to_do, with_lines
 
-_LOOK_SECONDS = 15.0  # between two looks at a running server's health, and for its answer
+_LOOK_SECONDS = 5.0  # between two looks at a running server's health, and for its answer
+_CLOSED_SECONDS = 15.0  # that a server may live after it stopped to listen; vLLM's can wait for ever for its requests
 _FIRST_WORD_SECONDS, _NEXT_WORD_SECONDS = 3.0, 60.0  # what is told on stderr while it starts
 _HEALTH_SECONDS = 2.0  # that a starting server has to answer
 _OTHER_FILES = 512  # than connections that this process may have open
@@ -39,7 +40,7 @@ class RunningServer:
         self.child, self.asking = child, asking
         self._end = end
         self._port, self._hung_seconds = port, hung_seconds
-        self._hung = False
+        self._why_killed = ""
         threading.Thread(target=self._look_after, name="tagevol-health", daemon=True).start()
 
     @property
@@ -50,8 +51,8 @@ class RunningServer:
     def fault(self, engine: str) -> EngineError:
         """Why it ended, with its last lines."""
         lines = self.child.last_lines()
-        how = f"no answer to /health for {self._hung_seconds:g} s" if self._hung else how_it_ended(self.child)
-        told = f"{engine}: vLLM's server ended ({how}); {what_to_do(self.child, lines)}"
+        way = self._why_killed or what_to_do(self.child, lines)
+        told = f"{engine}: vLLM's server ended ({how_it_ended(self.child)}); {way}"
         return EngineError(with_lines(told, self.child, lines))
 
     def close(self) -> None:
@@ -60,12 +61,14 @@ class RunningServer:
         self._end()
 
     def _look_after(self) -> None:
-        pause, last = min(_LOOK_SECONDS, self._hung_seconds / 4), time.monotonic()
+        pause, good_at = min(_LOOK_SECONDS, self._hung_seconds / 4), time.monotonic()
         while not self.child.ended.wait(pause):
-            if is_healthy(self._port, pause):
-                last = time.monotonic()
-            elif time.monotonic() - last > self._hung_seconds:
-                self._hung = True
+            found = health(self._port, pause)
+            ill_for = 0.0 if found == "good" else time.monotonic() - good_at
+            if not ill_for:
+                good_at = time.monotonic()
+            elif ill_for > (min(_CLOSED_SECONDS, self._hung_seconds) if found == "closed" else self._hung_seconds):
+                self._why_killed = f"it was killed after {ill_for:.0f} s without an answer to /health"
                 self.child.kill()
         time.sleep(_LAST_REPLIES_SECONDS)
         self.asking.close()
@@ -86,7 +89,7 @@ def wait_until_healthy(engine: str, child: ChildServer, port: int, seconds: floa
     start = time.monotonic()
     next_word = start + _FIRST_WORD_SECONDS
     while not child.ended.wait(0.1):
-        if is_healthy(port, min(_HEALTH_SECONDS, seconds)):
+        if health(port, min(_HEALTH_SECONDS, seconds)) == "good":
             return
         now = time.monotonic()
         if now >= next_word:

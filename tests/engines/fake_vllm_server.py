@@ -40,8 +40,7 @@ def main() -> None:
     if start > behaviour.get("good_starts", 10**9) or "dies_at_start" in behaviour:
         sys.exit(behaviour.get("dies_at_start", 1))
     options = dict(argument[2:].partition("=")[::2] for argument in sys.argv[2:])
-    place = {"host": options["host"], "port": int(options["port"])}
-    web.run_app(Fake(behaviour, start).app(), **place, print=None, shutdown_timeout=0.2)
+    asyncio.run(Fake(behaviour, start).serve(options["host"], int(options["port"])))
 
 
 def note(file: str, line: str) -> None:
@@ -56,11 +55,15 @@ class Fake:
     def __init__(self, behaviour: dict[str, Any], start: int) -> None:
         self.behaviour, self.start, self.requests = behaviour, start, 0
 
-    def app(self) -> web.Application:
+    async def serve(self, host: str, port: int) -> None:
         app = web.Application()
         app.router.add_get("/health", self.health)
         app.router.add_post("/v1/chat/completions", self.complete)
-        return app
+        runner = web.AppRunner(app)
+        await runner.setup()
+        self.site = web.TCPSite(runner, host, port)
+        await self.site.start()
+        await asyncio.Event().wait()
 
     async def health(self, request: web.Request) -> web.Response:
         if self.behaviour.get("health") == "hangs":
@@ -76,6 +79,9 @@ class Fake:
             os.kill(os.getpid(), signal.SIGKILL)
         if trouble and self.requests == self.behaviour.get("freezes_at_request"):
             os.kill(os.getpid(), signal.SIGSTOP)
+        if trouble and self.requests == self.behaviour.get("closes_at_request"):
+            await self.site.stop()
+            await asyncio.sleep(3600)
         await asyncio.sleep(self.behaviour.get("latency", 0.01))
         note("models", body["model"])
         return web.json_response(completion(body, echo(body)))

@@ -17,6 +17,8 @@ from tagevol_hf.engines.transformers import TransformersEngine
 from tagevol_hf.errors import EngineError
 from tagevol_hf.training.tiny import make_tiny_model
 
+pytestmark = pytest.mark.slow  # loads torch and transformers
+
 MODELS = Path(os.environ.get("TAGEVOL_TEST_MODELS", Path(__file__).parents[2].parent / "shared" / "models"))
 STORIES = MODELS / "stories260K"
 SCHEMA = {

@@ -406,6 +406,7 @@ KILLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", KILLS)
 def test_after_a_kill_nothing_is_submitted_twice(vendor_of, tmp_path, kill):
     reached, path, hangs_at = KILLS[kill]
