@@ -201,6 +201,7 @@ def _median(rounds: Sequence[Round], count: int) -> dict[str, float]:
         "raw_per_s": count / middle["raw_s"],
         "ours_per_s": count / middle["ours_s"],
         "ours_over_raw": middle["raw_s"] / middle["ours_s"],
+        "ours_over_raw_by_round": statistics.median(found.raw_s / found.ours_s for found in rounds),
         "ours_over_raw_by_cpu": middle["raw_cpu_s"] / middle["ours_cpu_s"],
         "same_replies_share": sum(found.same for found in rounds) / (count * len(rounds)),
         "stored_at_half_share": min(found.stored_at_half for found in rounds) / (count / 2),

@@ -117,8 +117,7 @@ def _children() -> Iterator[int]:
 
 def _say(number: int) -> None:
     try:
-        sys.stdout.write(f"{number}\n")
-        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), f"{number}\n".encode())
     except OSError:  # the starter is gone
         return
 

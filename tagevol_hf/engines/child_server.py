@@ -28,7 +28,11 @@ _PREFIX = re.compile(
     r"^(\([^()]* ?pid=\d+\) ?)*((DEBUG|INFO|WARNING|ERROR|CRITICAL)\b:? [-\d]+ [\d:.,]+ \[[^\]]*\] ?)?"
 )
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_NOISE = ("Traceback (most recent call last)", "During handling of", "The above exception was")
+# A traceback's frames and the words around them; Python's warnings.
+_NOISE = re.compile(
+    r' +File "|    |\t|Traceback \(most recent call last|During handling of|The above exception was'
+    r"|\S+:\d+: \w*Warning: |  warnings\.warn"
+)
 
 
 class ChildServer:
@@ -134,8 +138,8 @@ class ChildServer:
 def _telling(text: str) -> Iterator[str]:
     for raw in re.split(r"[\r\n]+", _COLOURS.sub("", text)):
         line = _PREFIX.sub("", raw)
-        if line.strip() and not line.startswith((" ", "\t", *_NOISE)):
-            yield "".join(character for character in line if character.isprintable())[:_LINE_CHARACTERS]
+        if line.strip() and not _NOISE.match(line):
+            yield "".join(character for character in line.strip() if character.isprintable())[:_LINE_CHARACTERS]
 
 
 def free_port() -> int:

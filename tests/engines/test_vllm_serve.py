@@ -1,4 +1,4 @@
-"""The managed server: with a program that stands in for vLLM's server and fails as it is told, and with real vLLM."""
+"""The managed server: with a program that stands in for vLLM's server and fails as it is told."""
 
 import gc
 import importlib.util
@@ -14,31 +14,20 @@ import tempfile
 import time
 from pathlib import Path
 
-import jsonschema_rs
 import pytest
 from stand_in_server import free_port
 
 from tagevol_hf.engines import child_server, vllm_serve, vllm_serve_command, vllm_serve_running
-from tagevol_hf.engines.base import Message, Request, Sampling, SteadyEngine
+from tagevol_hf.engines.base import Message, Request, SteadyEngine
 from tagevol_hf.engines.vllm import VLLMEngine
 from tagevol_hf.engines.vllm_serve import VLLMServeEngine
 from tagevol_hf.errors import EngineError
 
-slow = pytest.mark.slow
 FAKE = Path(__file__).with_name("fake_vllm_server.py")
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "tags": {"type": "array", "items": {"type": "string", "maxLength": 12}, "minItems": 1, "maxItems": 2}
-    },
-    "required": ["tags"],
-    "additionalProperties": False,
-}
-CHECK = jsonschema_rs.validator_for(SCHEMA)
 
 
-def questions(count, schema=None, **sampling):
-    return [Request((Message("user", f"question {n}"),), Sampling(**sampling), schema) for n in range(count)]
+def questions(count):
+    return [Request((Message("user", f"question {n}"),)) for n in range(count)]
 
 
 class Fake:
@@ -236,6 +225,11 @@ def test_a_server_that_dies_at_its_start_shows_its_last_lines(fake, engine_of):
         "Loading weights",
         f"{prefix} Traceback (most recent call last):",
         f'{prefix}   File "core.py", line 3, in run',
+        f"{prefix}     load()",
+        "/lib/server.py:24: DeprecationWarning: use another command",
+        "  warnings.warn(",
+        f"{prefix} 1 validation error for ModelConfig",
+        "  Value error, the model's context has 4096 tokens",
         f"{prefix} \x1b[31mtorch.OutOfMemoryError: CUDA out of memory\x1b[0m",
         "",
     ]
@@ -247,7 +241,12 @@ def test_a_server_that_dies_at_its_start_shows_its_last_lines(fake, engine_of):
     first, *lines = str(caught.value).splitlines()
     assert first.startswith("vllm-serve:org/m: vLLM's server ended while it was starting (exit status 7); ")
     assert "lower max_model_len or max_num_seqs, change gpu_memory_utilization" in first
-    assert [line.strip() for line in lines] == ["Loading weights", "torch.OutOfMemoryError: CUDA out of memory"]
+    assert [line.strip() for line in lines] == [
+        "Loading weights",
+        "1 validation error for ModelConfig",
+        "Value error, the model's context has 4096 tokens",
+        "torch.OutOfMemoryError: CUDA out of memory",
+    ]
     log = Path(first.partition("(all are in ")[2].removesuffix("):"))
     assert "in run" in log.read_text()
     assert len(fake.starts()) == 1
@@ -499,16 +498,3 @@ def test_no_process_is_left_when_the_parent_is_killed_while_the_server_starts(fa
     parent.kill()
     parent.wait()
     assert fake.gone_within(15), fake.left()
-
-
-# Real vLLM
-
-
-@pytest.fixture(scope="module")
-def real(tiny_llama):
-    pytest.importorskip("vllm", reason="vLLM is not installed")
-    engine = VLLMServeEngine.from_spec(
-        f"{tiny_llama}?dtype=float32&enforce_eager=true&max_model_len=4096&max_num_seqs=64&startup_timeout=300"
-    )
-    yield engine
-    engine.close()
