@@ -197,6 +197,7 @@ class VLLMServeEngine:
         program = self._arguments["program"]
         command = vllm_server(self._model) if program is None else [*program, f"--model={self._model}"]
         command += arguments_of({"host": "127.0.0.1", "port": port, **options})
+        asking = self._client(port, options)
         child = ChildServer(command, environment())
         end = weakref.finalize(self, child.end)  # at the end of the interpreter, too
         try:
@@ -204,7 +205,7 @@ class VLLMServeEngine:
         except BaseException:
             end()
             raise
-        return RunningServer(child, port, self._client(port, options), end, _HUNG_SECONDS)
+        return RunningServer(child, port, asking, end, _HUNG_SECONDS)
 
     def _client(self, port: int, options: Mapping[str, object]) -> ServerEngine:
         given = self._arguments

@@ -21,7 +21,7 @@ from tagevol_hf.engines import child_server, vllm_serve, vllm_serve_command, vll
 from tagevol_hf.engines.base import Message, Request, SteadyEngine
 from tagevol_hf.engines.vllm import VLLMEngine
 from tagevol_hf.engines.vllm_serve import VLLMServeEngine
-from tagevol_hf.errors import EngineError
+from tagevol_hf.errors import EngineError, MissingExtraError
 
 FAKE = Path(__file__).with_name("fake_vllm_server.py")
 
@@ -219,6 +219,14 @@ def test_an_adapter_is_served_and_asked(fake, engine_of, tmp_path):
 # Faults of a start
 
 
+def test_without_vllm_the_install_line_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    with pytest.raises(
+        MissingExtraError, match=r"vllm is not installed; install it with: pip install 'tagevol_hf\[vllm\]'"
+    ):
+        dict(VLLMServeEngine("org/m").stream(questions(1)))
+
+
 def test_a_server_that_dies_at_its_start_shows_its_last_lines(fake, engine_of):
     prefix = "(EngineCore pid=71) ERROR 11-23 00:41:06 [core.py:98]"
     says = [
@@ -365,6 +373,7 @@ def test_the_guard_killed_takes_the_server_with_it(fake, engine_of):
     os.kill(guard, signal.SIGKILL)
     assert len(dict(stream)) == 399
     assert len(fake.starts()) == 2
+    assert not [number for number in fake.processes()[:2] if is_there(number)]  # the first server's group
 
 
 def test_an_error_of_the_requests_themselves_is_not_taken_for_the_servers(fake, engine_of):
@@ -434,7 +443,7 @@ def test_a_fork_ends_nothing_and_has_a_server_of_its_own(fake, engine_of):
 
 
 DRIVER = """
-import os, sys, time
+import atexit, os, sys, time
 from tagevol_hf.engines.base import Message, Request
 from tagevol_hf.engines.vllm_serve import VLLMServeEngine
 
@@ -445,6 +454,16 @@ def source():
 engine = VLLMServeEngine("org/m", program=sys.argv[2:], concurrency=8)
 for number, _ in enumerate(engine.stream(source())):
     if number == 20:
+        if sys.argv[1] == "has a fork that ends":
+            child = os.fork()
+            if child == 0:
+                atexit._run_exitfuncs()
+                os._exit(5)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
+        if sys.argv[1] == "is killed with a fork":
+            if os.fork() == 0:
+                time.sleep(8)  # it holds all that its parent had open
+                os._exit(0)
         print("ready", flush=True)
         if sys.argv[1] == "returns":
             break
@@ -452,10 +471,8 @@ for number, _ in enumerate(engine.stream(source())):
             raise RuntimeError("a bug")
         if sys.argv[1] == "exits at once":
             os._exit(3)
-        if sys.argv[1] == "is killed with a fork":
-            if os.fork() == 0:
-                time.sleep(8)
-                os._exit(0)
+    if number == 200 and sys.argv[1].startswith("has"):
+        break
 """
 
 
@@ -486,6 +503,13 @@ def test_no_process_is_left_when_the_parent_ends(fake, how, number):
         parent.kill()
         parent.wait()
         parent.stdout.close()
+
+
+def test_the_end_of_a_fork_ends_nothing(fake):
+    command = [sys.executable, "-c", DRIVER, "has a fork that ends", *fake.program]
+    subprocess.run(command, stdout=subprocess.DEVNULL, timeout=30, check=True)
+    assert len(fake.starts()) == 1
+    assert fake.gone_within(5)
 
 
 def test_no_process_is_left_when_the_parent_is_killed_while_the_server_starts(fake):

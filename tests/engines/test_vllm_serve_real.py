@@ -102,15 +102,49 @@ def test_real_replies_fit_their_schema(served):
         assert reply.completion_tokens > 0
 
 
-def test_real_replies_are_those_of_the_model_in_this_process(served, model):
-    done = subprocess.run(
-        [sys.executable, "-c", IN_THIS_PROCESS, f"{model}?{OPTIONS}"], capture_output=True, text=True, timeout=240
-    )
+def in_this_process(spec):
+    """Identity and texts of `vllm:`, in a process of its own, because a model in this one would stay."""
+    done = subprocess.run([sys.executable, "-c", IN_THIS_PROCESS, spec], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    identity, texts = json.loads(done.stdout.splitlines()[-1])
-    assert identity == served.identity
-    replies = dict(served.stream(questions(12, max_tokens=40)))
-    assert [replies[position].text for position in range(12)] == texts
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def same_from(engine):
+    replies = dict(engine.stream(questions(12, max_tokens=40)))
+    return [engine.identity, [replies[position].text for position in range(12)]]
+
+
+def test_real_replies_are_those_of_the_model_in_this_process(served, model):
+    assert same_from(served) == in_this_process(f"{model}?{OPTIONS}")
+
+
+def test_real_replies_of_an_adapter_are_those_of_the_adapter_in_this_process(tiny_llama, tmp_path):
+    pytest.importorskip("peft")
+    adapter = make_adapter(tiny_llama, tmp_path / "poet")
+    engine = VLLMServeEngine.from_spec(f"{tiny_llama}?{OPTIONS}&lora={adapter}&startup_timeout=300")
+    try:
+        with_adapter = same_from(engine)
+    finally:
+        engine.close()
+    assert with_adapter == in_this_process(f"{tiny_llama}?{OPTIONS}&lora={adapter}")
+    assert with_adapter[1] != in_this_process(f"{tiny_llama}?{OPTIONS}")[1]
+
+
+def make_adapter(model, folder):
+    """A random LoRA adapter that is large enough to change every reply."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32), config)
+    with torch.no_grad():
+        for name, values in adapted.named_parameters():
+            if "lora_" in name:
+                values.normal_(std=0.5)
+    adapted.save_pretrained(folder)
+    return folder
 
 
 def test_real_server_killed_in_the_middle_loses_nothing_and_leaves_nothing(served):
@@ -132,6 +166,36 @@ def test_real_server_killed_in_the_middle_loses_nothing_and_leaves_nothing(serve
     served.close()
     assert time.monotonic() - began < 25
     assert not [process for process in now if is_there(process) and b"vllm" in command(process).lower()]
+
+
+PARENT = """
+import sys
+from tagevol_hf.engines.base import Message, Request
+from tagevol_hf.engines.vllm_serve import VLLMServeEngine
+
+requests = (Request((Message("user", f"question {n}"),)) for n in range(10**6))
+for _ in VLLMServeEngine.from_spec(sys.argv[1]).stream(requests):
+    print("ready", flush=True)
+"""
+
+
+def test_real_server_leaves_nothing_when_its_parent_is_killed(tiny_llama):
+    spec = f"{tiny_llama}?{OPTIONS}&startup_timeout=300"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, spec], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert parent.stdout.readline() == "ready\n"
+        processes = family(parent.pid)
+        assert any(b"EngineCore" in command(process) for process in processes)
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+    end = time.monotonic() + 20
+    while any(is_there(process) for process in processes) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not [process for process in processes if is_there(process)]
 
 
 def test_real_server_that_refuses_the_model_tells_why(model):
