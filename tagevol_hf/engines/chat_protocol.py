@@ -109,6 +109,8 @@ def _read_completion(text: str) -> Reply | Fault:
             return Fault("retry", f"the message's content is not text: {_message(text)}")
         if reason == "content_filter":
             return failed("refused_request", "the server's content filter held the reply back")
+        if reason in ("abort", "error"):
+            return Fault("retry", f"the server ended the request: {reason}")
         finish: FinishReason = "length" if reason == "length" else "stop"
         return Reply(content, finish, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, cached or 0)
     except (ValueError, LookupError, TypeError, AttributeError):

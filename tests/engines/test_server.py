@@ -476,3 +476,13 @@ def test_wrong_specs(spec, message):
     with pytest.raises(EngineError, match=message) as caught:
         ServerEngine.from_spec(spec)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("reason", ["abort", "error"])
+def test_a_reply_that_the_server_broke_off_is_asked_again_and_never_stored(stand_in, engine_of, reason):
+    def script(number, body):
+        return text_answer(json.dumps(completion(body, "half a rep", reason))) if number == 0 else None
+
+    server = stand_in(script)
+    assert dict(engine_of(server, backoff=0.01).stream(questions(1)))[0].text == "echo: question 0"
+    assert len(server.bodies) == 2
