@@ -49,8 +49,8 @@ def schema_text(schema: Mapping[str, Any]) -> str:
 def json_value(text: str) -> Any:
     """The JSON object or array in a reply.
 
-    The first of these that can be read counts: the whole text; a fenced block; the longest object or array
-    inside the text; the same with trailing commas dropped and typographic quotes as plain ones.
+    The first of these that can be read counts: the whole text; a fenced block; each of them with trailing commas
+    dropped and typographic quotes as plain ones; the longest object or array inside one of these.
 
     Raises:
         ParseError: "empty_reply" for blank text, "not_json" where nothing can be read.
@@ -63,10 +63,11 @@ def json_value(text: str) -> Any:
             return _DECODER.decode(stripped)
         except (ValueError, RecursionError):
             pass  # not as it is; perhaps with some mending
-    for candidate in _candidates(text):
-        found = _longest_value(candidate)
-        if found is not None:
-            return found
+    candidates = list(_candidates(text))
+    for find in (_whole_value, _longest_value):  # a mended whole goes before a part
+        for candidate in candidates:
+            if (found := find(candidate)) is not None:
+                return found
     raise ParseError("not_json", f"no JSON object or array in {_excerpt(text)}")
 
 
@@ -121,6 +122,15 @@ def _candidates(text: str) -> Iterator[str]:
     yield from (stripped := [text.strip(), *(block.strip() for block in _FENCE.findall(text))])
     for candidate in stripped:
         yield _TRAILING_COMMA.sub(lambda match: match.group(1) or "", candidate.translate(_TYPOGRAPHIC_QUOTES))
+
+
+def _whole_value(text: str) -> Any:
+    if text[:1] not in ("{", "["):
+        return None
+    try:
+        return _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _longest_value(text: str) -> Any:

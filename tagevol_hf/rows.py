@@ -72,6 +72,20 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "unchanged": "the evolved instruction is the seed's",
         "leaked_prompt": "words of the prompt stand in the evolved instruction",
         "too_much_growth": "the evolved instruction grew beyond the length rule",
+        "answer_not_instruction": "the evolved text answers the seed instead of asking",
+        "refusal": "the model refused",
+        "lost_input": "code, a table, a quotation or the input of the seed is gone from the evolved one",
+        "language_changed": "the evolved instruction is in another language than the seed",
+        # the review of an evolved instruction by a second engine
+        "tag_not_integrated": "a chosen tag does not shape the evolved instruction",
+        "core_task_lost": "the evolved instruction asks for another task than the seed",
+        "hallucinated_constraint": "the evolved instruction demands something that neither the seed nor a tag explains",
+        # Evol-Instruct's elimination (arXiv 2304.12244, section 3.2)
+        "no_information_gain": "the evolved instruction asks for no more than its parent",
+        "apology": "the answer is short and says sorry",
+        "empty_answer": "the answer holds nothing but punctuation and stop words",
+        # answers
+        "no_agreement": "the final answer is not the one that most further draws give",
         # TACOS (arXiv 2507.03673, section 3)
         "no_score": "no comparison of this row gave a score",
     }

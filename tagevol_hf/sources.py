@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import glob
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict, DatasetInfo, load_dataset, load_from_disk
+from datasets import (
+    Dataset,
+    DatasetDict,
+    DatasetInfo,
+    Features,
+    Value,
+    concatenate_datasets,
+    load_dataset,
+    load_from_disk,
+)
 from datasets.exceptions import DatasetsError
 
 from .errors import DataError
+from .rows import ROW_FEATURES, Row, rejection, with_columns
 
 _LOADERS = {
     ".json": "json",
@@ -53,6 +64,33 @@ def load(
             raise DataError(f"data.source {source!r}: no split {split!r}; it has: {', '.join(found)}")
         found = found[split]
     return found if limit is None else found.select(range(min(limit, len(found))))
+
+
+def together(parts: Mapping[str, Dataset]) -> Dataset:
+    """Prepared rows of several sources in one data set, in the order of the sources.
+
+    Only a row's own columns stay (the sources' others differ), and `source` says where it comes from. A row whose id a
+    source before has is rejected with "duplicate_id"; for rows without given ids that is an equal row.
+
+    Args:
+        parts: Name of the source → its prepared rows.
+    """
+    named = [
+        rows.select_columns(list(ROW_FEATURES)).add_column("source", [name] * len(rows), feature=Value("string"))
+        for name, rows in parts.items()
+        if len(rows)
+    ]
+    both = concatenate_datasets(named)
+    seen: dict[str, str] = {}
+
+    def unique(row: Row) -> dict[str, Any]:
+        first = seen.setdefault(row["id"], row["source"])
+        if first == row["source"]:
+            return {"id": row["id"], "rejection": row["rejection"]}
+        mark = row["rejection"] or rejection("load", "duplicate_id", f"{row['id']} is a row of {first} as well")
+        return {"id": f"{row['id']}@{row['source']}", "rejection": mark}
+
+    return with_columns(both, unique, Features({name: ROW_FEATURES[name] for name in ("id", "rejection")}))
 
 
 def open_saved(folder: Path) -> Dataset | DatasetDict:

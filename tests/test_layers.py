@@ -19,8 +19,8 @@ LAYERS = (
     ("tags",),
     ("evolve", "selection", "measure", "training", "evals"),
     ("recipe", "recipe_steps", "recipe_file", "plan"),
-    ("run_folder", "step_record", "pipeline", "distributed", "report", "hub", "launch"),
-    ("cli", "cli_store"),
+    ("run_folder", "step_record", "pipeline", "study", "distributed", "report", "hub", "launch"),
+    ("cli", "cli_store", "cli_compare"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SIDEWAYS = LAYERS[4]  # these do not know each other
@@ -36,9 +36,11 @@ OWNERS = {
     "sklearn": {"tags/embed", "tags/merge", "selection/cluster"},
     "sentence_transformers": {"tags/embed"},
     "aiohttp": {"engines"},
-    "typer": {"cli", "cli_store"},
+    "typer": {"cli", "cli_store", "cli_compare"},
     "jinja2": {"report", "training/formats"},
     "snowballstemmer": {"tags/rule"},
+    "py3langid": {"evolve/language"},
+    "math_verify": {"evolve/agree"},
 }
 
 

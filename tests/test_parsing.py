@@ -93,3 +93,8 @@ def test_any_text_gives_a_value_or_a_parse_error(text):
 )
 def test_what_json_writes_is_read_back(value):
     assert json_value(json.dumps({"value": value})) == {"value": value}
+
+
+def test_a_whole_with_a_trailing_comma_goes_before_its_parts():
+    assert json_value('{"1": ["a"], "2": ["b"],}') == {"1": ["a"], "2": ["b"]}
+    assert json_value('```json\n{"1": ["a"], "2": ["b", ], }\n``` and more') == {"1": ["a"], "2": ["b"]}

@@ -15,6 +15,7 @@ KINDS = (
     "as a child), transformers:MODEL[?option=value&…], http(s)://HOST:PORT/v1[#MODEL] (several servers separated by "
     "commas), batch:https://HOST/v1#MODEL (a vendor's batch API)"
 )
+IN_MEMORY = ("vllm:", "vllm-serve:", "transformers:")  # engines that hold a model on this machine
 _PREFIXES = ("vllm:", "vllm-serve:", "transformers:", "batch:", "http://", "https://")
 
 

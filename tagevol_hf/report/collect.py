@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..recipe_steps import EVOLUTIONS
 from ..rows import REASONS
 from ..run_folder import read_run
 from .figures import River, river
 from .journey import Cost, Step, Totals, read_cost, read_step, read_totals
+from .measured import Measured, read_measures
 from .proof import Evaluation, Training, evaluation, model_folder, training
 from .samples import Rows, read_rows
 from .values import counts_of, list_of, mapping_of, read_json, read_text, whole_of
@@ -63,6 +65,7 @@ class Page:
     judge: Mapping[str, float]
     rows: Rows
     pool: Pool | None
+    measured: Measured | None
     training: Training | None
     evaluation: Evaluation | None
     facts: tuple[tuple[str, str], ...]
@@ -101,6 +104,7 @@ def collect(folder: Path) -> Page:
         judge=next((step.figures for step in steps if step.name == "compare"), {}),
         rows=read_rows(folder),
         pool=_pool(folder / "tag_pool.json"),
+        measured=read_measures(folder / "measures.json"),
         training=training(model),
         evaluation=proof,
         facts=_facts(run),
@@ -112,7 +116,7 @@ def collect(folder: Path) -> Page:
 def _sentence(totals: Totals | None, steps: tuple[Step, ...], proof: Evaluation | None) -> str:
     """The run in one sentence."""
     read = totals.read if totals else steps[0].flow.rows_in if steps else 0
-    evolved = next((step.flow.rows_out for step in steps if step.name == "tag_evol"), None)
+    evolved = next((step.flow.rows_out for step in steps if step.name in EVOLUTIONS), None)
     became = f"became {plural(evolved, 'evolved one')}" if evolved is not None else "read"
     parts = [f"{plural(read, 'instruction')} {became}"]
     if totals:

@@ -19,7 +19,18 @@ STEPS: Mapping[str, tuple[str, str]] = {
         "Tag-Evol",
         "Rewrite each seed once a budget b, with exactly b foreign tags of the pool woven in.",
     ),
+    "evol_instruct": (
+        "Evol-Instruct",
+        "Rewrite each seed in rounds, each from the round before, by one of a few operators.",
+    ),
+    "optimize_method": (
+        "Optimize the method",
+        "Auto Evol-Instruct: look for a better way of rewriting on a part of the rows.",
+    ),
+    "auto_evol": ("Auto Evol-Instruct", "Rewrite each seed in rounds by a method in words."),
+    "review": ("Review", "Look whether each chosen tag shapes the instruction, and whether its core task is kept."),
     "respond": ("Respond", "Answer each instruction."),
+    "agree": ("Agreement", "Ask again, and keep an answer where most draws give the same result."),
     "open_tags": ("Open tags", "Say in free tags what each row is about."),
     "normalize_tags": ("Normalize", "Give tags of the same meaning the same name."),
     "cluster": ("Cluster", "Put rows with similar labels together."),
@@ -28,6 +39,7 @@ STEPS: Mapping[str, tuple[str, str]] = {
         "Let rows of one cluster compete in pairs, in both orders; the mean is the score.",
     ),
     "select": ("Select", "Take the best rows of each cluster."),
+    "measure": ("Measure", "Say how diverse, how difficult, how long and how clean the instructions are."),
 }
 
 

@@ -1,27 +1,35 @@
-"""Taggers: aspects with their tags (Tag-Evol, section 3.1) and open tags (InsTag, used by TACOS, section 3.1)."""
+"""Taggers: aspects with their tags (Tag-Evol, section 3.1) and open tags (InsTag, used by TACOS, section 3.1).
+
+Four ways to tag the seeds of Tag-Evol: `AspectTagger` (both steps in one call), `AspectNamer` and then `AspectFiller`
+(a call each), or `OpenTagger` and then `flat_aspects` (tags without aspects, coarse or fine).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from datasets import Features, List, Value
+from datasets import Dataset, Features, List, Value
 
 from ..engines.base import Schema
-from ..errors import ParseError
+from ..errors import DataError, ParseError
 from ..parsing import JsonSchema, clean_tag, has_word, object_schema, unique_tags
 from ..prompts import Prompt
-from ..rows import Row
+from ..rows import Row, with_columns
 from ..stage import Stage
 
 _TAG = {"type": "string", "minLength": 1, "maxLength": 60}
-_GRANULARITY = {
-    "coarse": "coarse: broad enough that many other queries would share them",
-    "fine": "fine: specific enough to tell this query from others in the same field",
-}
+_OPEN_PROMPTS = {"coarse": "open_tags", "fine": "open_tags_fine"}
+
+ASPECTS = Features(
+    {
+        "aspects": List({"aspect": Value("string"), "tags": List(Value("string"))}),
+        "tags": List(Value("string")),
+    }
+)
 
 
 def text_of(row: Row) -> str:
@@ -50,12 +58,7 @@ class AspectTagger(Stage):
 
     name: ClassVar[str] = "aspect_tags"
     needs: ClassVar[tuple[str, ...]] = ("instruction",)
-    features: ClassVar[Features] = Features(
-        {
-            "aspects": List({"aspect": Value("string"), "tags": List(Value("string"))}),
-            "tags": List(Value("string")),
-        }
-    )
+    features: ClassVar[Features] = ASPECTS
 
     @property
     def schema(self) -> Schema:
@@ -78,12 +81,97 @@ class AspectTagger(Stage):
             ParseError: "not_json", "wrong_schema" or "no_tags".
         """
         found = self.object_in(row, text)["aspects"]
-        aspects = [
-            {"aspect": clean_tag(part["aspect"]), "tags": tags} for part in found if (tags := unique_tags(part["tags"]))
-        ]
-        if not aspects:
-            raise ParseError("no_tags", "no tag holds a letter or a digit")
-        return {"aspects": aspects, "tags": unique_tags([tag for part in aspects for tag in part["tags"]])}
+        return _tagged((clean_tag(part["aspect"]), part["tags"]) for part in found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AspectNamer(Stage):
+    """The first of Tag-Evol's two steps as a call of its own: the aspects of an instruction.
+
+    Writes `aspect_names`, the most important first; `AspectFiller` asks for the tags under them.
+
+    Attributes:
+        max_aspects: Most aspects of a row, >= 1.
+    """
+
+    prompt: str | Path | Prompt = "name_aspects"
+    temperature: float = 0.7
+    max_tokens: int = 512
+    max_aspects: int = 6
+
+    name: ClassVar[str] = "name_aspects"
+    needs: ClassVar[tuple[str, ...]] = ("instruction",)
+    features: ClassVar[Features] = Features({"aspect_names": List(Value("string"))})
+
+    @property
+    def schema(self) -> Schema:
+        """The names of the aspects; every string is bounded."""
+        return _names_schema(self.max_aspects)
+
+    @property
+    def shared(self) -> Mapping[str, str]:
+        """The limit."""
+        return {"max_aspects": str(self.max_aspects)}
+
+    def values(self, row: Row) -> Mapping[str, str]:
+        """The instruction with the user's earlier turns."""
+        return {"instruction": text_of({**row, "input": ""})}
+
+    def parse(self, row: Row, text: str) -> dict[str, Any]:
+        """Distinct names in the order given.
+
+        Raises:
+            ParseError: "not_json", "wrong_schema" or "no_tags".
+        """
+        names = unique_tags(self.object_in(row, text)["aspects"])
+        if not names:
+            raise ParseError("no_tags", "no aspect holds a letter or a digit")
+        return {"aspect_names": names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AspectFiller(Stage):
+    """The second of Tag-Evol's two steps as a call of its own: the tags under each of a row's aspects.
+
+    Reads `aspect_names` and writes what `AspectTagger` writes. The reply is a dictionary, aspect → tags, in which
+    numbers stand for the aspects: one schema serves all rows with the same number of aspects.
+
+    Attributes:
+        max_tags: Most tags under one aspect, >= 1.
+    """
+
+    prompt: str | Path | Prompt = "fill_aspects"
+    temperature: float = 0.7
+    max_tokens: int = 2048
+    max_tags: int = 8
+
+    name: ClassVar[str] = "aspect_tags"
+    needs: ClassVar[tuple[str, ...]] = ("instruction", "aspect_names")
+    features: ClassVar[Features] = ASPECTS
+
+    def schema_for(self, row: Row) -> Schema:
+        """A list of tags for the number of every aspect."""
+        return _filling_schema(len(row["aspect_names"] or ()), self.max_tags)
+
+    @property
+    def shared(self) -> Mapping[str, str]:
+        """The limit."""
+        return {"max_tags": str(self.max_tags)}
+
+    def values(self, row: Row) -> Mapping[str, str]:
+        """The instruction with the user's earlier turns, and its aspects, one numbered line each."""
+        numbered = (f"{number}. {name}" for number, name in enumerate(row["aspect_names"] or (), 1))
+        return {"instruction": text_of({**row, "input": ""}), "aspects": "\n".join(numbered)}
+
+    def parse(self, row: Row, text: str) -> dict[str, Any]:
+        """Aspects and flattened tags.
+
+        Raises:
+            ParseError: "not_json", "wrong_schema" or "no_tags".
+        """
+        found = self.object_in(row, text)
+        names = row["aspect_names"] or ()
+        return _tagged((name, found[str(number)]) for number, name in enumerate(names, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +181,11 @@ class OpenTagger(Stage):
     Writes `open_tags` ([{tag, explanation}]).
 
     Attributes:
+        prompt: By default "open_tags" for coarse labels and "open_tags_fine" for fine ones.
         granularity: "coarse" as in InsTag and TACOS, or "fine" for a single-step fine-grained tagging.
         max_tags: Most tags of a row, >= 1.
     """
 
-    prompt: str | Path | Prompt = "open_tags"
     max_tokens: int = 2048
     granularity: Literal["coarse", "fine"] = "coarse"
     max_tags: int = 6
@@ -108,6 +196,13 @@ class OpenTagger(Stage):
         {"open_tags": List({"tag": Value("string"), "explanation": Value("string")})}
     )
 
+    def __post_init__(self) -> None:
+        if self.granularity not in _OPEN_PROMPTS:
+            expected = " or ".join(_OPEN_PROMPTS)
+            raise ValueError(f"{self.name}.granularity: expected {expected}, got {self.granularity!r}")
+        object.__setattr__(self, "prompt", self.prompt or _OPEN_PROMPTS[self.granularity])
+        super().__post_init__()
+
     @property
     def schema(self) -> Schema:
         """The labels with their explanations; every string is bounded."""
@@ -115,8 +210,8 @@ class OpenTagger(Stage):
 
     @property
     def shared(self) -> Mapping[str, str]:
-        """The limit and the granularity in words."""
-        return {"max_tags": str(self.max_tags), "granularity": _GRANULARITY[self.granularity]}
+        """The limit."""
+        return {"max_tags": str(self.max_tags)}
 
     def values(self, row: Row) -> Mapping[str, str]:
         """The instruction with the user's earlier turns."""
@@ -138,16 +233,59 @@ class OpenTagger(Stage):
         return {"open_tags": [{"tag": tag, "explanation": why} for tag, why in explanations.items()]}
 
 
+def flat_aspects(dataset: Dataset) -> Dataset:
+    """The data set with `aspects` and `tags` from its `open_tags`: one aspect, named "", that holds all tags.
+
+    So InsTag's coarse and the single-step fine tagging go where aspects are expected (the paper's ablation of the
+    tagging). A pure map; a row without open tags, as a rejected one, gets none.
+
+    Raises:
+        DataError: If there is no column `open_tags`.
+    """
+    if "open_tags" not in dataset.column_names:
+        raise DataError(
+            f"flat_aspects needs the column open_tags; the data set has: {', '.join(dataset.column_names)}; "
+            "apply OpenTagger first"
+        )
+
+    def flat(row: Row) -> dict[str, Any]:
+        tags = unique_tags([part["tag"] for part in row["open_tags"] or () if part["tag"]])
+        return {"aspects": [{"aspect": "", "tags": tags}], "tags": tags} if tags else {"aspects": None, "tags": None}
+
+    return with_columns(dataset, flat, ASPECTS)
+
+
+def _tagged(parts: Iterable[tuple[str, list[str]]]) -> dict[str, Any]:
+    """`aspects` and `tags` of a row from (aspect, raw tags); an aspect without a usable tag is left out."""
+    aspects = [{"aspect": name, "tags": tags} for name, raw in parts if (tags := unique_tags(raw))]
+    if not aspects:
+        raise ParseError("no_tags", "no tag holds a letter or a digit")
+    return {"aspects": aspects, "tags": list(dict.fromkeys(tag for part in aspects for tag in part["tags"]))}
+
+
+def _array(items: Mapping[str, Any], most: int) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": most}
+
+
 @lru_cache(maxsize=64)
 def _aspects_schema(max_aspects: int, max_tags: int) -> JsonSchema:
-    tags = {"type": "array", "items": _TAG, "minItems": 1, "maxItems": max_tags}
-    aspect = object_schema("aspect", {"aspect": _TAG, "tags": tags})
-    aspects = {"type": "array", "items": aspect, "minItems": 1, "maxItems": max_aspects}
-    return object_schema("aspect_tags", {"aspects": aspects})
+    aspect = object_schema("aspect", {"aspect": _TAG, "tags": _array(_TAG, max_tags)})
+    return object_schema("aspect_tags", {"aspects": _array(aspect, max_aspects)})
+
+
+@lru_cache(maxsize=64)
+def _names_schema(max_aspects: int) -> JsonSchema:
+    return object_schema("name_aspects", {"aspects": _array(_TAG, max_aspects)})
+
+
+@lru_cache(maxsize=64)
+def _filling_schema(aspects: int, max_tags: int) -> JsonSchema:
+    tags = _array(_TAG, max_tags)
+    return object_schema("fill_aspects", {str(number): tags for number in range(1, aspects + 1)})
 
 
 @lru_cache(maxsize=64)
 def _open_tags_schema(max_tags: int) -> JsonSchema:
     explanation = {"type": "string", "maxLength": 200}
     tag = object_schema("open_tag", {"tag": _TAG, "explanation": explanation})
-    return object_schema("open_tags", {"tags": {"type": "array", "items": tag, "minItems": 1, "maxItems": max_tags}})
+    return object_schema("open_tags", {"tags": _array(tag, max_tags)})
