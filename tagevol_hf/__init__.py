@@ -31,8 +31,12 @@ _HOME = {
     "Stage": "stage",
     "Prompt": "prompts",
     "AspectTagger": "tags.taggers",
+    "AspectNamer": "tags.taggers",
+    "AspectFiller": "tags.taggers",
     "OpenTagger": "tags.taggers",
+    "flat_aspects": "tags.taggers",
     "TagPool": "tags.pool",
+    "open_pool": "tags.pool",
     "TagNormalizer": "tags.normalize",
     "draw_candidates": "evolve.tag_evol",
     "TagEvol": "evolve.tag_evol",
@@ -62,8 +66,8 @@ if TYPE_CHECKING:
     from .sources import load
     from .stage import Stage
     from .tags.normalize import TagNormalizer
-    from .tags.pool import TagPool
-    from .tags.taggers import AspectTagger, OpenTagger
+    from .tags.pool import TagPool, open_pool
+    from .tags.taggers import AspectFiller, AspectNamer, AspectTagger, OpenTagger, flat_aspects
 
 
 def __getattr__(name: str) -> Any:

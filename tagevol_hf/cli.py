@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from . import __version__, cli_store
+from . import __version__, cli_compare, cli_store
 from .errors import LimitError, RecipeError, TagEvolError
 from .launch import launch_evaluation, launch_training
 from .project import recipe_path
@@ -29,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cli_store.app, name="store")
+cli_compare.add_to(app)
 out = Console(soft_wrap=True, highlight=False, markup=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
@@ -274,13 +275,13 @@ def _report(run_folder: Path) -> Path:
 def _summary(run_folder: Path, model: Path | None, page: Path) -> None:
     import json
 
+    from .recipe_steps import EVOLUTIONS
     from .run_folder import read_run
 
     record = read_run(run_folder)
     totals, steps = record["totals"], {step["name"]: step for step in record["steps"]}
     lines = [("rows in", f"{totals['read']:,}")]
-    if "tag_evol" in steps:
-        lines.append(("evolved", f"{steps['tag_evol']['rows_out']:,}"))
+    lines += [("evolved", f"{steps[name]['rows_out']:,}") for name in EVOLUTIONS if name in steps]
     lines += [(f"rejected: {reason}", f"{count:,}") for reason, count in totals["rejected"].items()] or [
         ("rejected", "0")
     ]

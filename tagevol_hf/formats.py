@@ -24,7 +24,9 @@ from .rows import ROW_FEATURES, columns_of, rejection, rows_of
 MAX_CHARS = 50_000
 FIELDS = ("id", "instruction", "input", "response", "prompt", "completion", "messages")
 WRITTEN = (
-    "aspects", "tags", "seed_id", "seed_instruction", "seed_tags", "budget", "candidates", "chosen_tags", "plan",
+    "aspect_names", "aspects", "tags", "source", "seed_id", "seed_instruction", "seed_tags", "budget", "candidates",
+    "chosen_tags", "plan", "integrated_tags", "core_kept", "hallucinated", "parent_instruction", "round", "depth",
+    "operator", "final_answer", "agreement", "agreement_draws",
     "open_tags", "labels", "cluster", "clusters", "score", "comparisons", "nearest_other", "cluster_rank", "why",
 )  # fmt: skip
 

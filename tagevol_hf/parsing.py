@@ -77,7 +77,15 @@ def checked_value(text: str, schema: Mapping[str, Any]) -> Any:
     Raises:
         ParseError: As `json_value`, and "wrong_schema" with the place and the fault.
     """
-    value = json_value(text)
+    return fitting(json_value(text), schema)
+
+
+def fitting(value: Any, schema: Mapping[str, Any]) -> Any:
+    """The value itself, if it matches the schema.
+
+    Raises:
+        ParseError: "wrong_schema" with the place and the fault.
+    """
     try:
         validator = _validator(schema_text(schema))
         if validator.is_valid(value):

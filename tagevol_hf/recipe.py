@@ -11,30 +11,26 @@ from typing import Any, get_args
 
 from pydantic import Field, ValidationError
 
+from .engines.open import IN_MEMORY
 from .engines.usage import Limits as Caps
 from .engines.usage import Prices
 from .errors import RecipeError
 from .formats import MAX_CHARS
-from .recipe_steps import BEFORE, MODEL_STEPS, STEPS, Part
+from .recipe_steps import BEFORE, EVOLUTIONS, MODEL_STEPS, STEPS, Part, Source
 
 _KEY = re.compile(r"://[^/?#]*@|[?&](?:api_?key|key|token|password)=", re.IGNORECASE)
 
 
-class Data(Part):
-    """Where the rows come from.
+class Data(Source):
+    """The seeds.
 
     Attributes:
-        source: File, glob, folder or Hub id; a relative path counts from the recipe's folder.
-        columns: Which column holds what, as {instruction: question, response: answer}.
-        limit: Only the first so many rows.
+        also: Further sources, whose rows come after those of the first; then only a row's own columns stay.
+        limit: Only the first so many rows, of all sources together.
         max_chars: Longest text of a row, in characters; longer rows are rejected.
     """
 
-    source: str
-    config: str | None = None
-    split: str = "train"
-    revision: str | None = None
-    columns: dict[str, str] = Field(default_factory=dict)
+    also: list[Source] = Field(default_factory=list)
     limit: int | None = Field(default=None, ge=1)
     max_chars: int = Field(default=MAX_CHARS, ge=1)
 
@@ -85,12 +81,17 @@ class Recipe(Part):
 
     def engine(self, step: str) -> str:
         """The engine's spec for a step."""
-        return self.engines.get(step) or self.engines["default"]
+        return self.engines[self._engine_name(step)]
 
     def prices_of(self, step: str) -> Prices | None:
         """The prices of a step's engine, or None."""
-        price = self.prices.get(step if step in self.engines else "default")
+        price = self.prices.get(self._engine_name(step))
         return None if price is None else Prices(price.prompt, price.completion, price.cached)
+
+    def _engine_name(self, step: str) -> str:
+        """The step itself where it has an engine of its own; `agree` asks the engine that answered."""
+        names = (step, "respond") if step == "agree" else (step,)
+        return next((name for name in names if name in self.engines), "default")
 
     @property
     def clusters(self) -> int:
@@ -102,7 +103,7 @@ class Recipe(Part):
     def plain(self) -> dict[str, Any]:
         """The recipe as plain values, with all defaults, as it is written into the run folder."""
         body = self.model_dump(exclude={"steps"})
-        body["steps"] = [{name: options.model_dump()} for name, options in self.steps]
+        body["steps"] = [{name: options.model_dump(by_alias=True)} for name, options in self.steps]
         return body
 
     @property
@@ -121,9 +122,8 @@ def recipe_from(body: Mapping[str, Any], where: str = "recipe") -> Recipe:
     values = dict(body)
     values["steps"] = [_step(entry, f"{where}: steps[{place}]") for place, entry in enumerate(_steps(values, where))]
     recipe: Recipe = _valid(Recipe, values, where)
-    if "default" not in recipe.engines and not all(
-        name in recipe.engines for name, _ in recipe.steps if name in MODEL_STEPS
-    ):
+    asking = [name for name, _ in recipe.steps if name in MODEL_STEPS]
+    if "default" not in recipe.engines and not all(recipe._engine_name(name) in recipe.engines for name in asking):
         raise RecipeError(f"{where}: engines needs the key default, as {{default: builtin}}")
     for name, spec in recipe.engines.items():
         if _KEY.search(spec):  # before anything is written: a recipe goes into run folders and cards
@@ -137,7 +137,20 @@ def recipe_from(body: Mapping[str, Any], where: str = "recipe") -> Recipe:
         example = "prices: {default: {prompt: 0.15, completion: 0.6}}"
         raise RecipeError(f"{where}: limits.max_cost needs the prices of a million tokens, as {example}")
     _check_order([name for name, _ in recipe.steps], where)
+    _check_two_models(recipe, where)
     return recipe
+
+
+def _check_two_models(recipe: Recipe, where: str) -> None:
+    """optimize_method asks two engines in turn; only one model at a time is in this machine's memory."""
+    if recipe.option("optimize_method") is None:
+        return
+    both = {recipe.engine("optimize_method"), recipe.engine("auto_evol")}
+    if len(both) == 2 and all(spec.startswith(IN_MEMORY) for spec in both):
+        raise RecipeError(
+            f"{where}: engines: optimize_method asks two models in turn ({', '.join(sorted(both))}), and only one at a "
+            "time is in this machine's memory; serve one of them and give its http:// address"
+        )
 
 
 def _steps(values: Mapping[str, Any], where: str) -> list[Any]:
@@ -162,10 +175,11 @@ def _valid(kind: type[Part], values: Any, where: str) -> Any:
         return kind.model_validate(values)
     except ValidationError as fault:
         first = fault.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
+        path = ".".join(str(part) for part in first["loc"] if "[" not in str(part))  # not the name of a type
         if first["type"] == "extra_forbidden":
             owner = _owner(kind, first["loc"][:-1])
-            raise RecipeError(_unknown(str(first["loc"][-1]), tuple(owner.model_fields), f"{where}.{path}")) from None
+            known = tuple(field.alias or name for name, field in owner.model_fields.items())
+            raise RecipeError(_unknown(str(first["loc"][-1]), known, f"{where}.{path}")) from None
         message = first["msg"].removeprefix("Value error, ")
         got = "" if first["type"] == "missing" else f", got {first['input']!r}"
         raise RecipeError(f"{where}{'.' if path else ''}{path}: {message}{got}") from None
@@ -204,3 +218,11 @@ def _check_order(names: list[str], where: str) -> None:
         for needed in BEFORE.get(name, ()):
             if needed not in names[:place]:
                 raise RecipeError(f"{where}: steps[{place}].{name} needs the step {needed} before it")
+    methods = [name for name in names if name in EVOLUTIONS]
+    if len(methods) > 1:
+        raise RecipeError(
+            f"{where}: steps: {' and '.join(methods)} stand in one recipe, and each evolves the seeds; "
+            "write one recipe a method and compare them by: tagevol compare"
+        )
+    if "optimize_method" in names and "auto_evol" not in names[names.index("optimize_method") :]:
+        raise RecipeError(f"{where}: steps: optimize_method finds a method for auto_evol, which must come after it")

@@ -12,6 +12,8 @@ from .errors import RecipeError
 from .recipe import Recipe, check_known, recipe_from
 from .recipe_steps import STEPS
 
+_FILES = ("prompt", "method", "start", "from", "add")  # of a step, where they name a file or a folder
+
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = (), limit: int | None = None) -> Recipe:
     """Read a recipe.
@@ -27,12 +29,9 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), limit: int | No
     """
     file = Path(path) / "curate.yaml" if Path(path).is_dir() else Path(path)
     body = _yaml(file)
-    source = body.get("data", {}).get("source") if isinstance(body.get("data"), dict) else None
-    if isinstance(source, str) and (file.parent / source).exists():
-        body["data"]["source"] = str(file.parent / source)
     for override in overrides:
         _override(body, override)
-    _local_prompts(body, file.parent)
+    _local_paths(body, file.parent)
     if limit is not None:
         _set(body, ["data", "limit"], limit, f"--limit {limit}")
     return recipe_from(body, str(file))
@@ -50,13 +49,26 @@ def _yaml(file: Path) -> dict[str, Any]:
     return body
 
 
-def _local_prompts(body: dict[str, Any], folder: Path) -> None:
-    """A step's own prompt file counts from the recipe's folder."""
+def _local_paths(body: dict[str, Any], folder: Path) -> None:
+    """Files beside the recipe: its data, its prompts and methods, its tag pools."""
+    data = body.get("data")
+    if isinstance(data, dict):
+        _local(data, "source", folder)
+        for other in data.get("also") or []:
+            _local(other, "source", folder)
     for entry in body.get("steps") or []:
         for options in entry.values() if isinstance(entry, dict) else ():
-            prompt = options.get("prompt") if isinstance(options, dict) else None
-            if isinstance(prompt, str) and prompt.endswith(".txt") and (folder / prompt).is_file():
-                options["prompt"] = str(folder / prompt)
+            for key in _FILES:
+                _local(options, key, folder)
+
+
+def _local(options: Any, key: str, folder: Path) -> None:
+    """A path that is there counts from the recipe's folder."""
+    value = options.get(key) if isinstance(options, dict) else None
+    if isinstance(value, str) and value and (folder / value).exists():
+        options[key] = str(folder / value)
+    if isinstance(value, list):
+        options[key] = [str(folder / one) if isinstance(one, str) and (folder / one).exists() else one for one in value]
 
 
 def _override(body: dict[str, Any], text: str) -> None:
@@ -67,8 +79,11 @@ def _override(body: dict[str, Any], text: str) -> None:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as fault:
         raise RecipeError(f"--set {text}: the value is not valid YAML ({' '.join(str(fault).split())})") from None
-    if key == "data.source" and Path(value).exists():
-        parsed = str(Path(value).resolve())
+    if key == "data.source":
+        if Path(value).exists():
+            parsed = str(Path(value).resolve())
+        if isinstance(body.get("data"), dict):
+            body["data"].pop("also", None)  # other data in place of all of the recipe's
     _set(body, key.split("."), parsed, f"--set {text}")
 
 

@@ -3,7 +3,7 @@
 recipe.yaml        the resolved recipe
 store.sqlite       the request store
 steps/NN-name/     the rows after each step
-tag_pool.json, tags.json, clusters.json   the values that fold steps made
+tag_pool.json, method.json, tags.json, clusters.json, measures.json   what fold steps made
 comparisons/       the compared pairs
 selected/ not_chosen/ rejected/           the result; together they hold every row
 run.json           counts a step, reasons, tokens, seconds, engines, versions
@@ -29,7 +29,7 @@ from datasets import Dataset, concatenate_datasets, load_from_disk
 from datasets.utils import disable_progress_bars, enable_progress_bars
 
 from . import __version__
-from .engines.open import is_language_model, open_engine
+from .engines.open import IN_MEMORY, is_language_model, open_engine
 from .engines.stored import StoredEngine
 from .engines.usage import Spending, Usage
 from .errors import DataError, TagEvolError
@@ -40,7 +40,7 @@ from .rows import ROW_FEATURES, split_rejected
 from .step_record import StepRecord
 from .versions import versions
 
-_IN_MEMORY = ("vllm:", "vllm-serve:", "transformers:")  # engines that hold a model on this machine
+_VALUES = ("tag_pool.json", "method.json", "tags.json", "clusters.json", "measures.json")
 
 
 class RunFolder:
@@ -50,10 +50,11 @@ class RunFolder:
         path: The folder; made where it does not exist.
         recipe: What is run.
         command: The command line, for the record.
+        store: The request store; `store.sqlite` in the folder by default.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, command: str = "") -> None:
-        self.path, self.recipe = path, recipe
+    def __init__(self, path: Path, recipe: Recipe, command: str = "", store: Path | None = None) -> None:
+        self.path, self.recipe, self.store = path, recipe, store or path / "store.sqlite"
         self.steps: list[StepRecord] = []
         self._command, self._started, self._clock = command, datetime.now(timezone.utc), time.monotonic()
         self._engines: dict[str, StoredEngine] = {}
@@ -75,6 +76,8 @@ class RunFolder:
         disable_progress_bars()
         for stale in ("steps", "comparisons", "comparisons_rejected"):  # of the run before
             shutil.rmtree(self.path / stale, ignore_errors=True)
+        for stale in _VALUES:
+            (self.path / stale).unlink(missing_ok=True)
         self._swap(
             self.path / "recipe.yaml",
             yaml.safe_dump(self.recipe.plain(), sort_keys=False, allow_unicode=True),
@@ -94,12 +97,12 @@ class RunFolder:
     def engine(self, step: str) -> StoredEngine:
         """The engine of a step, with the run's store. Only one model in this machine's memory at a time."""
         spec = self.recipe.engine(step)
-        if spec.startswith(_IN_MEMORY):
-            for other in [name for name in self._engines if name != spec and name.startswith(_IN_MEMORY)]:
+        if spec.startswith(IN_MEMORY):
+            for other in [name for name in self._engines if name != spec and name.startswith(IN_MEMORY)]:
                 self._engines.pop(other).close()
         if spec not in self._engines:
             prices = self.recipe.prices_of(step)
-            engine = open_engine(spec, store=self.path / "store.sqlite", prices=prices, spending=self._spending)
+            engine = open_engine(spec, store=self.store, prices=prices, spending=self._spending)
             self._engines[spec] = engine
             self._usages.append(engine.usage)
         return self._engines[spec]

@@ -107,6 +107,13 @@ class Stage(ABC):
         """
         return
 
+    def verdict(self, row: Row, parsed: Mapping[str, Any]) -> tuple[str, str] | None:
+        """A reason to reject the row that a good reply gives, with its detail; None to keep it.
+
+        For a step that judges: unlike what `check` finds, it is not asked again, and the row keeps the new columns.
+        """
+        return None
+
     def request(self, row: Row, draw: int = 0) -> Request:
         """The question for this row; `draw` counts the tries from 0."""
         temperature = self.temperature if draw == 0 else max(self.temperature, _REDRAW_TEMPERATURE)
@@ -207,9 +214,13 @@ class Stage(ABC):
         mark = row.get("rejection")
         if mark is None:
             try:
-                return {**self._kept(row), **self._values(row, reply), "rejection": None}
+                parsed = self._values(row, reply)
             except ParseError as fault:
                 mark = rejection(self.name, fault.reason, fault.detail, reply.text, attempts)
+            else:
+                found = self.verdict(row, parsed)
+                mark = None if found is None else rejection(self.name, *found, reply.text, attempts)
+                return {**self._kept(row), **parsed, "rejection": mark}
         return {**self._kept(row), "rejection": mark}
 
     def _kept(self, row: Row) -> dict[str, Any]:

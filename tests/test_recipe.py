@@ -135,3 +135,87 @@ def test_paths_count_from_the_recipe_and_overrides_from_here(tmp_path, monkeypat
 def test_the_digest_changes_with_the_recipe():
     assert recipe_from(BASE).digest == recipe_from(dict(BASE)).digest
     assert recipe_from(BASE).digest != recipe_from(with_(seed=43)).digest
+
+
+def evolving(**options):
+    return with_(steps=[*BASE["steps"][:2], {"tag_evol": options}])
+
+
+def test_adaptive_budgets_under_both_names():
+    plural = recipe_from(evolving(budgets="adaptive", adaptive={"most": 5})).option("tag_evol")
+    singular = recipe_from(evolving(budget="adaptive", adaptive={"most": 5})).option("tag_evol")
+    assert plural == singular
+    assert (plural.budgets, plural.adaptive.target, plural.adaptive.least, plural.adaptive.most) == (
+        "adaptive",
+        None,
+        1,
+        5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budgets": "adaptiv"}, "budgets: expected a list of numbers from 1 to 15, or adaptive, got 'adaptiv'"),
+        ({"budgets": "adaptive", "candidates": 3}, "candidates: expected at least the largest budget, 7"),
+        ({"budgets": "adaptive", "adaptive": {"least": 5, "most": 3}}, r"adaptive: least: expected at most 3 \(most\)"),
+        ({"budgets": []}, "tag_evol.budgets: "),
+        ({"variant": "release-maths"}, "tag_evol.variant: .*'release-math'"),
+        ({"adaptive": {"targt": 3}}, r'adaptive.targt is not a field; did you mean "target"\?'),
+    ],
+)
+def test_wrong_options_of_tag_evol(options, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe_from(evolving(**options))
+
+
+@pytest.mark.parametrize(
+    ("steps", "engines", "message"),
+    [
+        ([{"evol_instruct": {}}, {"auto_evol": {}}], {}, "evol_instruct and auto_evol stand in one recipe"),
+        ([{"auto_evol": {}}, {"optimize_method": {}}], {}, "optimize_method finds a method for auto_evol, which must"),
+        ([{"review": {}}], {}, r"steps\[0\].review needs the step tag_evol before it"),
+        ([{"agree": {}}], {}, r"steps\[0\].agree needs the step respond before it"),
+        ([{"evol_instruct": {"operators": ["deepn"]}}], {}, "evol_instruct.operators.0: .*'deepen'"),
+        ([{"evol_instruct": {"rounds": 11}}], {}, "evol_instruct.rounds: "),
+        ([{"aspect_tags": {}}, {"tag_pool": {"fom": "x"}}], {}, r'tag_pool.fom is not a field; did you mean "from"\?'),
+        (
+            [{"optimize_method": {}}, {"auto_evol": {}}],
+            {"auto_evol": "vllm:small", "optimize_method": "vllm:large"},
+            "optimize_method asks two models in turn .* serve one of them",
+        ),
+    ],
+)
+def test_steps_that_do_not_go_together(steps, engines, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe_from(with_(steps=steps, engines={"default": "builtin", **engines}))
+
+
+def test_the_pool_of_another_run_is_one_line(tmp_path):
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "pool.json").write_text("{}")
+    steps = [{"aspect_tags": {}}, {"tag_pool": {"from": "pool.json", "add": ["pool.json", "me/tags"]}}]
+    recipe = load_recipe(write(tmp_path / "recipe", with_(steps=steps)))
+    pool, here = recipe.option("tag_pool"), str(tmp_path / "recipe" / "pool.json")
+    assert (pool.from_, pool.add) == (here, [here, "me/tags"])
+    assert recipe_from(recipe.plain()) == recipe
+    assert recipe.plain()["steps"][1]["tag_pool"]["from"] == here
+
+
+def test_several_sources_and_an_override_in_place_of_all(tmp_path):
+    (tmp_path / "more.jsonl").write_text("")
+    data = {"source": "owner/name", "also": [{"source": "more.jsonl", "columns": {"instruction": "problem"}}]}
+    recipe = load_recipe(write(tmp_path, with_(data=data)))
+    assert [part.source for part in recipe.data.also] == [str(tmp_path / "more.jsonl")]
+    assert load_recipe(tmp_path, ["data.source=mine/other"]).data.also == []
+    with pytest.raises(RecipeError, match=r'data.also.0.colums is not a field; did you mean "columns"\?'):
+        recipe_from(with_(data={"source": "a", "also": [{"source": "b", "colums": {}}]}))
+
+
+def test_agreement_is_asked_of_the_engine_that_answered():
+    steps = [{"respond": {}}, {"agree": {}}]
+    engines = {"default": "builtin", "respond": "http://h/v1#m"}
+    recipe = recipe_from(with_(steps=steps, engines=engines, prices={"respond": {"prompt": 2}}))
+    assert recipe.engine("agree") == "http://h/v1#m"
+    assert recipe.prices_of("agree").prompt == 2
+    assert recipe_from(with_(steps=steps, engines={**engines, "agree": "builtin"})).engine("agree") == "builtin"

@@ -126,6 +126,16 @@ class VLLMEngine:
             if flow.flying and self._running is not None:
                 self._running.abort(flow.flying)
 
+    @property
+    def compiled_grammars(self) -> int | None:
+        """How many grammars were compiled since the model was loaded: one for each schema, not one a request.
+
+        As many more as vLLM has threads that fill masks at once, which it has above 128 rows at once. None where vLLM
+        does not say: its core is a process of its own (whose log tells at level INFO), the back end is not guidance,
+        or this version compiles one for every request.
+        """
+        return None if self._running is None else self._running.compiled_grammars
+
     def close(self) -> None:
         """Free the model's memory. Safe to call twice; a later `stream` loads the model again."""
         running, self._running = self._running, None

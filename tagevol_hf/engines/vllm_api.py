@@ -85,6 +85,40 @@ def schema_options(backend: str, known: set[str]) -> dict[str, object]:
     return {"guided_decoding_backend": backend, "guided_decoding_disable_any_whitespace": compact}  # before 0.11
 
 
+def grammar_options(backend: str, known: set[str]) -> dict[str, object]:
+    """The fields of `EngineArgs` that let a schema's grammar be compiled once; none where vLLM is not made for it.
+
+    Args:
+        backend: As `schema_options`.
+        known: The fields that this version has.
+    """
+    if backend not in ("guidance", "auto"):  # the others keep their grammars, or cannot copy them
+        return {}
+    try:
+        from vllm.config import SchedulerConfig
+        from vllm.platforms import current_platform
+
+        fits = hasattr(SchedulerConfig, "get_scheduler_cls") and SchedulerConfig.scheduler_cls is None
+        fits = fits and "scheduler_cls" in known and (current_platform.is_cpu() or current_platform.is_cuda_alike())
+    except (ImportError, AttributeError):
+        fits = False
+    if not fits:  # an older version, or a platform that has its own scheduler
+        _LOG.debug("this vLLM compiles a grammar for every request")
+        return {}
+    from .vllm_grammar import GrammarKeepingScheduler
+
+    return {"scheduler_cls": GrammarKeepingScheduler}
+
+
+def compiled_grammars(engine: Any) -> int | None:
+    """How many grammars vLLM's `LLMEngine` has compiled; None where its core is another process or does not count."""
+    core = getattr(getattr(engine, "engine_core", None), "engine_core", None)
+    manager = getattr(core, "structured_output_manager", None)
+    if manager is None or not hasattr(manager, "kept_grammars"):
+        return None
+    return 0 if manager.kept_grammars is None else int(manager.kept_grammars.compiled)
+
+
 def refusals() -> tuple[type[Exception], ...]:
     """What vLLM raises for a request that it does not take."""
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import EngineError
 from .base import Reply, Request, Schema, failed
-from .vllm_api import for_throughput, import_vllm, kept_to_schema, one_line, refusals, tokenizer_of
+from .vllm_api import compiled_grammars, for_throughput, import_vllm, kept_to_schema, one_line, refusals, tokenizer_of
 from .vllm_lora import Adapter
 from .vllm_options import engine_args
 
@@ -81,6 +81,11 @@ class LoadedModel:
             )
         self._lora = adapter.attach(self._engine) if adapter else None
         self._refusals = refusals()
+
+    @property
+    def compiled_grammars(self) -> int | None:
+        """As `VLLMEngine.compiled_grammars`."""
+        return compiled_grammars(self._engine)
 
     def add(self, name: str, request: Request) -> Reply | None:
         """Give a request to vLLM; a reply with an error if it cannot be asked."""

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserErro
 
 from ..errors import EngineError
 from .spec import unknown_option
-from .vllm_api import schema_options
+from .vllm_api import grammar_options, schema_options
 
 _OURS = (
     "model",
@@ -46,7 +46,13 @@ def engine_args(
         if name not in fields or name in _OURS:
             raise unknown_option(f"vllm:{model}", name, fields.keys() - _OURS)
         values[name] = _typed(f"vllm:{model}", name, value, fields[name].type)
-    defaults = {**_defaults(), **schema_options(structured_backend, set(fields)), **(adapter or {})}
+    known = set(fields)
+    defaults = {
+        **_defaults(),
+        **schema_options(structured_backend, known),
+        **grammar_options(structured_backend, known),
+        **(adapter or {}),
+    }
     return EngineArgs(model=model, **{**defaults, **values})
 
 

@@ -70,6 +70,23 @@ def load_prompt(name: str | Path | Prompt) -> Prompt:
     return Prompt(path.stem, shared + "\n", row.rstrip("\n"))
 
 
+def load_text(name: str | Path) -> str:
+    """A text that goes into a prompt, by its name such as "methods/initial", or from a text file by its path.
+
+    Raises:
+        RecipeError: If there is no such text, or it is blank.
+    """
+    folder = Path(__file__).parent
+    path = Path(name) if str(name).endswith(".txt") else folder / f"{name}.txt"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in (folder / Path(name).parent).glob("*.txt")))
+        raise RecipeError(f"{str(name)!r}: no such text; give a path to a .txt file or one of: {known}")
+    text = path.read_text(encoding="utf-8").strip()
+    if not text:
+        raise RecipeError(f"{path}: the file is blank")
+    return text
+
+
 def _fill(prompt: str, template: str, values: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         name = match.group(1)

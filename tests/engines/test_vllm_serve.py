@@ -23,6 +23,7 @@ from tagevol_hf.engines.vllm import VLLMEngine
 from tagevol_hf.engines.vllm_serve import VLLMServeEngine
 from tagevol_hf.errors import EngineError, MissingExtraError
 
+slow = pytest.mark.slow
 FAKE = Path(__file__).with_name("fake_vllm_server.py")
 
 
@@ -272,6 +273,7 @@ def test_an_unknown_option_is_refused_with_the_nearest_name(fake, engine_of):
         dict(engine_of(server_args={"tensor_paralel_size": 2}).stream(questions(1)))
 
 
+@slow
 @pytest.mark.parametrize("health", ["hangs", 503])
 def test_a_server_that_is_never_healthy_is_ended(fake, engine_of, capfd, health):
     fake.behaves(health=health)
@@ -334,6 +336,7 @@ def test_a_server_that_dies_too_often_gives_an_error_that_says_how_to_go_on(fake
     assert fake.gone_within(5)
 
 
+@slow
 def test_a_server_that_cannot_be_started_again_uses_the_restarts_up(fake, engine_of):
     fake.behaves(killed_at_request=20, good_starts=1)
     with pytest.raises(EngineError, match=r"no restart is left of 2; .* ended while it was starting"):
@@ -341,6 +344,7 @@ def test_a_server_that_cannot_be_started_again_uses_the_restarts_up(fake, engine
     assert len(fake.starts()) == 3
 
 
+@slow
 def test_a_server_that_hangs_is_ended_and_started_again(fake, engine_of, monkeypatch, caplog):
     monkeypatch.setattr(vllm_serve, "_HUNG_SECONDS", 2.0)
     fake.behaves(freezes_at_request=50, troubled_starts=1)
@@ -348,6 +352,7 @@ def test_a_server_that_hangs_is_ended_and_started_again(fake, engine_of, monkeyp
     assert "s without an answer to /health" in caplog.text
 
 
+@slow
 def test_a_server_that_stops_to_listen_and_does_not_end_is_killed(fake, engine_of, monkeypatch, caplog):
     monkeypatch.setattr(vllm_serve_running, "_CLOSED_SECONDS", 1.0)
     monkeypatch.setattr(vllm_serve_running, "_LOOK_SECONDS", 0.5)
@@ -404,6 +409,7 @@ def test_close_in_the_middle_ends_the_stream_and_the_server(fake, engine_of):
     assert len(fake.starts()) == 1
 
 
+@slow
 def test_a_server_that_ignores_sigterm_is_killed(fake, engine_of, monkeypatch):
     monkeypatch.setattr(child_server, "_GRACE_SECONDS", 1.0)
     fake.behaves(ignores_sigterm=True)
@@ -476,6 +482,7 @@ for number, _ in enumerate(engine.stream(source())):
 """
 
 
+@slow
 @pytest.mark.parametrize(
     ("how", "number"),
     [
@@ -505,6 +512,7 @@ def test_no_process_is_left_when_the_parent_ends(fake, how, number):
         parent.stdout.close()
 
 
+@slow
 def test_the_end_of_a_fork_ends_nothing(fake):
     command = [sys.executable, "-c", DRIVER, "has a fork that ends", *fake.program]
     subprocess.run(command, stdout=subprocess.DEVNULL, timeout=30, check=True)
@@ -512,6 +520,7 @@ def test_the_end_of_a_fork_ends_nothing(fake):
     assert fake.gone_within(5)
 
 
+@slow
 def test_no_process_is_left_when_the_parent_is_killed_while_the_server_starts(fake):
     fake.behaves(health=503)
     parent = subprocess.Popen([sys.executable, "-c", DRIVER, "is killed", *fake.program], stderr=subprocess.DEVNULL)

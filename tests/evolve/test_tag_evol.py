@@ -93,7 +93,12 @@ LONG = " ".join(["word"] * 200)
         (answer([1, 2, 22]), "not_a_candidate"),
         (answer([0, 1, 2]), "not_a_candidate"),
         (answer([1, 2, 2]), "repeated_choice"),
-        (answer(["1", "2", "3"]), "wrong_schema"),
+        (answer([1, 2, "no such tag"]), "not_a_candidate"),
+        (answer(["one", "two", "three"]), "not_a_candidate"),
+        (answer([1, 2, None]), "wrong_schema"),
+        (answer([1, 2, 2.5]), "wrong_schema"),
+        (answer([True, 2, 3]), "wrong_schema"),
+        (answer("1, 2, 3"), "wrong_schema"),
         (answer([1, 2, 3], final=" sort THE list\nnumber 0."), "unchanged"),
         (answer([1, 2, 3], final="   "), "empty_reply"),
         (answer([1, 2, 3], final=LEAK), "leaked_prompt"),
@@ -110,6 +115,14 @@ def test_each_violation_has_its_reason_and_the_row_keeps_its_text(text, reason):
     assert row["rejection"]["raw"] == text
     assert row["instruction"] == "Sort the list number 0."
     assert row["chosen_tags"] is None
+
+
+def test_numbers_as_text_and_names_in_place_of_numbers_are_read():
+    drawn = draw_candidates(seeds(1), POOL, [4])[0]["candidates"]
+    row = evolve(answer(["3", 1.0, f"5. {drawn[4]}", drawn[7].upper()]), budget=4)
+    assert row["chosen_tags"] == [drawn[0], drawn[2], drawn[4], drawn[7]]
+    assert evolve(answer([f"6. {drawn[4]}", 1, 2, 3]), budget=4)["rejection"]["reason"] == "not_a_candidate"
+    assert evolve(answer([drawn[0], 1, 2, 3]), budget=4)["rejection"]["reason"] == "repeated_choice"
 
 
 def test_an_own_tag_among_the_candidates_is_caught():

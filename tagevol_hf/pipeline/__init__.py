@@ -1,0 +1,100 @@
+"""The journey of one recipe, top to bottom: rows in, a curated set out, everything in one run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, load_from_disk
+
+from ..recipe import Recipe
+from ..run_folder import RunFolder, read_run
+from ..step_record import StepRecord
+from . import evolving, selecting
+from .journey import Journey, load_rows
+
+# Each step of a recipe is one function, in the order in which a recipe that has them all would take them.
+STEPS: dict[str, Callable[[Journey, Any], None]] = {
+    step.__name__: step
+    for step in (
+        evolving.aspect_tags,
+        evolving.tag_pool,
+        evolving.tag_evol,
+        evolving.evol_instruct,
+        evolving.optimize_method,
+        evolving.auto_evol,
+        evolving.review,
+        evolving.respond,
+        evolving.agree,
+        selecting.open_tags,
+        selecting.normalize_tags,
+        selecting.cluster,
+        selecting.compare,
+        selecting.select,
+        selecting.measure,
+    )
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: The run folder.
+        record: What `run.json` holds.
+    """
+
+    path: Path
+    record: dict[str, Any]
+
+    @property
+    def selected(self) -> Dataset:
+        """The curated rows."""
+        return load_from_disk(str(self.path / "selected"))
+
+    @property
+    def not_chosen(self) -> Dataset:
+        """Good rows that the selection left out."""
+        return load_from_disk(str(self.path / "not_chosen"))
+
+    @property
+    def rejected(self) -> Dataset:
+        """Rows that left on the way, each with its `rejection`."""
+        return load_from_disk(str(self.path / "rejected"))
+
+
+def curate(
+    recipe: Recipe,
+    folder: str | Path | None = None,
+    command: str = "",
+    tell: Callable[[StepRecord], None] | None = None,
+    store: str | Path | None = None,
+) -> Run:
+    """Run a recipe. A second run of the same recipe in the same folder asks the engine nothing again.
+
+    Args:
+        recipe: What to do.
+        folder: The run folder; `runs/<name>` by default.
+        command: The command line, for the record.
+        tell: Called with the record of each step when it ends.
+        store: The request store, where several runs share one; in the run folder by default.
+
+    Raises:
+        DataError: If the data cannot be used, or no row is left after a step.
+        EngineError: If an engine or the store fails; the same call goes on where this one ended.
+    """
+    path = Path(folder) if folder is not None else Path("runs") / recipe.name
+    with RunFolder(path, recipe, command, None if store is None else Path(store)) as run:
+        journey = Journey(run, recipe)
+        tell = tell or (lambda _: None)
+        load_rows(journey)
+        tell(run.steps[-1])
+        for name, options in recipe.steps:
+            STEPS[name](journey, options)
+            tell(run.steps[-1])
+        left = journey.rows.select([]) if journey.not_chosen is None else journey.not_chosen
+        run.finish(journey.rows, left)
+    return Run(path, read_run(path))

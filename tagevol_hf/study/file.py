@@ -1,0 +1,156 @@
+"""study.yaml → typed values. An unknown key is an error that names the nearest known one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from ..errors import RecipeError
+from ..recipe import _valid
+from ..recipe_steps import MeasureStep, Part
+
+FILES = ("source", "prompt", "method", "start", "from", "add")  # last parts of keys whose values may be files
+_ARM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,99}")
+_TAKEN = ("store.sqlite", "compare.json", "report.html", "study.yaml")
+
+
+class ArmOptions(Part):
+    """One arm.
+
+    Attributes:
+        recipe: The arm's own recipe; the study's by default.
+        set_: In a study `set`: fields that this arm has otherwise, by the keys of --set.
+    """
+
+    recipe: str | None = None
+    set_: dict[str, Any] = Field(default_factory=dict, alias="set")
+
+
+class Sweep(Part):
+    """One arm for each value of a key.
+
+    Attributes:
+        key: As in --set, for instance tag_evol.budgets.
+        values: What the key becomes, one after the other.
+        name: Name of an arm; {} stands for the value. By default the key's last part, "=" and the value.
+    """
+
+    key: str
+    values: list[Any] = Field(min_length=1)
+    name: str = ""
+
+    @field_validator("name")
+    @classmethod
+    def _has_a_place(cls, name: str) -> str:
+        if name and "{}" not in name:
+            raise ValueError("expected a name with {} in the place of the value, as b={}")
+        return name
+
+    def arm_name(self, value: Any) -> str:
+        """The name of a value's arm."""
+        return (self.name or f"{self.key.rpartition('.')[2]}={{}}").replace("{}", _short(value))
+
+
+class Study(Part):
+    """One study.
+
+    Attributes:
+        name: Names its folder, `runs/<name>`.
+        question: What it is to answer, in a sentence.
+        recipe: The recipe of all arms that have none of their own.
+        set_: In a study `set`: fields that all arms have otherwise, by the keys of --set.
+        arms: Name → options; or
+        sweep: One arm a value.
+        engines: In the place of the recipes' engines, so that all arms use the same.
+        measure: How all arms are measured, in the place of the recipes' own step `measure`; `by` counts for the arms
+            whose method has such a column.
+        plot: Figures that are drawn; by default difficulty, obedience of the replies and the rejected share.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    question: str = ""
+    recipe: str | None = None
+    set_: dict[str, Any] = Field(default_factory=dict, alias="set")
+    arms: dict[str, ArmOptions] = Field(default_factory=dict)
+    sweep: Sweep | None = None
+    engines: dict[str, str] | None = None
+    measure: MeasureStep = MeasureStep()
+    plot: list[str] = Field(default=["difficulty", "reply_obedience", "rejected_share"])
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _empty_arms(cls, arms: Any) -> Any:
+        return {str(name): options or {} for name, options in arms.items()} if isinstance(arms, dict) else arms
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Study:
+        if bool(self.arms) == bool(self.sweep):
+            raise ValueError("expected either arms, as {tag-evol: {}, evol-instruct: {recipe: …}}, or a sweep")
+        if self.recipe is None and (self.sweep or any(arm.recipe is None for arm in self.arms.values())):
+            raise ValueError("recipe: expected a recipe's file, or one for each arm")
+        _check_names([self.sweep.arm_name(value) for value in self.sweep.values] if self.sweep else list(self.arms))
+        return self
+
+
+def load_study(path: str | Path) -> tuple[Study, Path]:
+    """Read a study.
+
+    Args:
+        path: The YAML file, or the folder that holds it as `study.yaml`.
+
+    Returns:
+        The study, and its file. Paths in it count from the file's folder.
+
+    Raises:
+        RecipeError: If the file is missing or not valid.
+    """
+    file = Path(path) / "study.yaml" if Path(path).is_dir() else Path(path)
+    try:
+        body = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{file}: no such study; give a YAML file or a folder that holds study.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as fault:
+        raise RecipeError(f"{file}: not valid YAML ({' '.join(str(fault).split())})") from None
+    if not isinstance(body, dict):
+        raise RecipeError(f"{file}: expected keys and values (name, recipe, arms or sweep), got {type(body).__name__}")
+    study: Study = _valid(Study, body, str(file))
+    return study, file
+
+
+def local(value: Any, key: str, folder: Path) -> Any:
+    """The value of a key; a file or a folder that is there counts from the study's folder."""
+    if key.rpartition(".")[2] not in FILES:
+        return value
+    if isinstance(value, list):
+        return [local(one, key, folder) for one in value]
+    there = isinstance(value, str) and value and (folder / value).exists()
+    return str((folder / value).resolve()) if there else value
+
+
+def as_yaml(value: Any) -> str:
+    """A value as one line of YAML, for --set."""
+    return yaml.safe_dump([value], default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False).strip()[
+        1:-1
+    ]
+
+
+def _short(value: Any) -> str:
+    """A value in the characters that an arm's name may have: [1, 3] → "1-3"."""
+    parts = value if isinstance(value, list) else [value]
+    text = "-".join(str(part) if not isinstance(part, float) else f"{part:g}" for part in parts)
+    return re.sub(r"[^A-Za-z0-9._=+-]+", "-", text).strip("-") or "none"
+
+
+def _check_names(names: list[str]) -> None:
+    """Each arm has a folder of its own on every file system."""
+    seen: set[str] = set()
+    for name in names:
+        if not _ARM.fullmatch(name) or name in _TAKEN:
+            raise ValueError(f"arm {name!r}: expected letters, digits and . _ = + - only, as evol-instruct")
+        if name.lower() in seen:
+            raise ValueError(f"arm {name!r}: two arms have this name")
+        seen.add(name.lower())
