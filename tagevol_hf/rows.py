@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ import pyarrow as pa
 from datasets import Dataset, Features, List, Value, concatenate_datasets
 
 Row = Mapping[str, Any]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 MESSAGE = {"role": Value("string"), "content": Value("string")}
 
@@ -122,7 +125,19 @@ class Column(list[Any]):
 
     def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:  # noqa: A002 - pyarrow's name
         """Arrow array of the declared type (called by pyarrow)."""
-        return pa.array(list(self), type=type or self.arrow_type)
+        try:
+            return pa.array(list(self), type=type or self.arrow_type)
+        except UnicodeEncodeError:  # a model may write half of a character
+            return pa.array([storable(value) for value in self], type=type or self.arrow_type)
+
+
+def storable(value: Any) -> Any:
+    """The value with U+FFFD in place of each lone surrogate in its texts; UTF-8, and so Arrow, has none."""
+    if isinstance(value, str):
+        return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, Mapping):
+        return {key: storable(part) for key, part in value.items()}
+    return [storable(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]], features: Features) -> dict[str, Column]:

@@ -17,9 +17,9 @@ from tagevol_hf.engines.store import RequestStore
 from tagevol_hf.engines.stored import StoredEngine
 from tagevol_hf.errors import DataError, ParseError, RecipeError
 from tagevol_hf.prompts import Prompt
-from tagevol_hf.rows import ROW_FEATURES, rejection
+from tagevol_hf.rows import ROW_FEATURES, rejection, storable
 from tagevol_hf.stage import Stage
-from tagevol_hf.tags.taggers import AspectTagger
+from tagevol_hf.tags.taggers import AspectTagger, OpenTagger
 
 PROMPT = Prompt("shout", "Shout.\n", "<instruction>\n{{instruction}}\n</instruction>")
 
@@ -180,7 +180,7 @@ def test_attempts_must_be_positive():
 FINGERPRINT = """
 from datasets.fingerprint import Hasher
 from tagevol_hf.engines.open import open_engine
-from tagevol_hf.tags.taggers import AspectTagger
+from tagevol_hf.tags.taggers import AspectTagger, OpenTagger
 print(Hasher.hash(AspectTagger(open_engine("builtin"))))
 """
 
@@ -214,7 +214,7 @@ def test_the_fingerprint_does_not_change_by_use():
 
 def test_a_changed_class_body_changes_the_fingerprint(tmp_path, monkeypatch):
     body = (
-        "from dataclasses import dataclass\nfrom tagevol_hf.tags.taggers import AspectTagger\n\n\n"
+        "from dataclasses import dataclass\nfrom tagevol_hf.tags.taggers import AspectTagger, OpenTagger\n\n\n"
         "@dataclass(frozen=True)\nclass Mine(AspectTagger):\n"
         "    def values(self, row):\n        return {{'instruction': {value}}}\n"
     )
@@ -222,7 +222,7 @@ def test_a_changed_class_body_changes_the_fingerprint(tmp_path, monkeypatch):
     for value in ("row['instruction']", "row['input']"):
         (tmp_path / "mine.py").write_text(body.format(value=value))
         code = FINGERPRINT.replace("AspectTagger(", "Mine(").replace(
-            "from tagevol_hf.tags.taggers import AspectTagger",
+            "from tagevol_hf.tags.taggers import AspectTagger, OpenTagger",
             f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from mine import Mine",
         )
         done = subprocess.run(
@@ -266,3 +266,10 @@ def test_prompts_from_files(tmp_path):
     path.write_text("{{nonsense}}\n=== row ===\n{{instruction}}\n")
     with pytest.raises(RecipeError, match=r"prompt mine: \{\{nonsense\}\} has no value here"):
         AspectTagger(ScriptedEngine(loud), prompt=path).apply(rows("x"))
+
+
+def test_half_a_character_in_a_reply_becomes_a_replacement_sign():
+    reply = '{"tags": [{"tag": "half \\ud83d", "explanation": "\\udc00"}]}'
+    row = OpenTagger(ScriptedEngine(lambda request: reply)).apply(rows("x"))[0]
+    assert row["open_tags"] == [{"tag": "half \ufffd", "explanation": "\ufffd"}]
+    assert storable({"a": ["\ud800", 1, None], "b": "ok é 👍"}) == {"a": ["\ufffd", 1, None], "b": "ok é 👍"}

@@ -71,7 +71,7 @@ def check_rewrite(seed: str, evolved: str, given: str = "", most_words: int | No
         raise ParseError("unchanged")
     for rule, reason in ((_REFUSALS, "refusal"), (_LEAKS, "leaked_prompt"), (_ANSWERS, "answer_not_instruction")):
         found = rule.search(evolved)
-        if found and not rule.search(seed):
+        if found and not rule.search(seed) and _plain(found.group(0)) not in _plain(seed):
             raise ParseError(reason, " ".join(found.group(0).split()))
     if most_words is not None and (grown := count_words(evolved) - count_words(seed)) > most_words:
         raise ParseError("too_much_growth", f"{grown} words more than the seed, at most {most_words} are accepted")
