@@ -121,7 +121,7 @@ def recipe_from(body: Mapping[str, Any], where: str = "recipe") -> Recipe:
     """
     values = dict(body)
     values["steps"] = [_step(entry, f"{where}: steps[{place}]") for place, entry in enumerate(_steps(values, where))]
-    recipe: Recipe = _valid(Recipe, values, where)
+    recipe: Recipe = valid_part(Recipe, values, where)
     asking = [name for name, _ in recipe.steps if name in MODEL_STEPS]
     if "default" not in recipe.engines and not all(recipe._engine_name(name) in recipe.engines for name in asking):
         raise RecipeError(f"{where}: engines needs the key default, as {{default: builtin}}")
@@ -167,10 +167,15 @@ def _step(entry: Any, where: str) -> tuple[str, Any]:
         raise RecipeError(f"{where}: expected one step, as tag_pool: {{}}, got {entry!r}")
     name, options = next(iter(entry.items()))
     check_known(str(name), tuple(STEPS), where, "a step")
-    return name, _valid(STEPS[name], options or {}, f"{where}.{name}")
+    return name, valid_part(STEPS[name], options or {}, f"{where}.{name}")
 
 
-def _valid(kind: type[Part], values: Any, where: str) -> Any:
+def valid_part(kind: type[Part], values: Any, where: str) -> Any:
+    """The values of a part of a recipe, checked; `where` names the place in messages.
+
+    Raises:
+        RecipeError: For the first fault; for an unknown key with the nearest known one.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as fault:

@@ -26,7 +26,7 @@ def tagevol(*arguments, folder):
 def test_help_names_every_command(tmp_path):
     done = tagevol("--help", folder=tmp_path)
     assert done.returncode == 0
-    for command in ("run", "curate", "train", "eval", "report", "plan"):
+    for command in ("run", "curate", "train", "eval", "report", "plan", "compare"):
         assert f"  {command}" in done.stdout
     assert "tagevol run recipes/quickstart" in done.stdout
 

@@ -125,7 +125,8 @@ def _case(place: int, stages: Sequence[str]) -> str:
 @lru_cache(maxsize=1)
 def _analysis_schema() -> JsonSchema:
     failure = object_schema(
-        "failure", {"case": {"type": "integer", "minimum": 1, "maximum": 1000}, "reason": {"type": "string", "maxLength": 400}}
+        "failure",
+        {"case": {"type": "integer", "minimum": 1, "maximum": 1000}, "reason": {"type": "string", "maxLength": 400}},
     )
     failures = {"type": "array", "items": failure, "maxItems": _MOST_FAILURES}
     feedback = {"type": "string", "maxLength": 2000}

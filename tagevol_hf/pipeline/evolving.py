@@ -13,6 +13,7 @@ from ..evolve.respond import Responder
 from ..evolve.review import TagReview
 from ..evolve.tag_evol import draw_candidates
 from ..evolve.variants import VARIANTS
+from ..measure.obedience import reply_obedience
 from ..recipe_steps import AspectTags, ModelStep, TagPoolStep
 from ..rows import Row, iterate
 from ..stage import Stage
@@ -67,7 +68,8 @@ def tag_evol(journey: Journey, options: Any) -> None:
         words_per_tag=options.words_per_tag,
         max_chars=options.max_chars,
     )
-    record.summary["variant"] = options.variant
+    replies = reply_obedience(record.rows_out, record.redrawn, record.rejected)
+    record.summary |= {"variant": options.variant, "reply_obedience": replies.share}
 
 
 def evol_instruct(journey: Journey, options: Any) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from . import words
-from .collect import collect, meaning_of
+from .collect import collect
+from .pages import write_page
 
 __all__ = ["write_report"]
 
@@ -21,25 +18,4 @@ def write_report(run_folder: Path) -> Path:
     Raises:
         DataError: If the folder holds no readable run.json.
     """
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters.update(
-        count=words.count,
-        decimal=words.decimal,
-        percent=words.percent,
-        duration=words.duration,
-        plural=words.plural,
-        width=words.width,
-        meaning=meaning_of,
-    )
-    text = pages.get_template("page.html.j2").render(page=collect(run_folder))
-    target = run_folder / "report.html"
-    fresh = target.with_name(f".{target.name}.{os.getpid()}")
-    fresh.write_text(words.printable(text), encoding="utf-8")
-    fresh.replace(target)
-    return target
+    return write_page("page.html.j2", collect(run_folder), run_folder / "report.html")

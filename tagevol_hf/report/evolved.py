@@ -13,7 +13,7 @@ from .columns import numbers, tables, texts
 from .words import Cut, changes, cut, plural
 
 _SEEDS, _SCAN = 4, 20_000
-_KINDS = ("budget", "round")  # the column that tells the rewrites of a seed apart
+KINDS = ("budget", "round")  # the column that tells the rewrites of a seed apart
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,16 @@ class Evolved:
 def read_evolved(chosen: Dataset | None, other: Dataset | None) -> Evolved:
     """Read it from the curated rows and the others, each of which may be missing."""
     columns = {name for dataset in (chosen, other) if dataset for name in dataset.column_names}
-    kind = next((name for name in _KINDS if name in columns), "")
+    kind = next((name for name in KINDS if name in columns), "")
     if not kind:
         return Evolved("", (), ())
     taken, left = (Counter(int(value) for value in numbers(dataset, kind)) for dataset in (chosen, other))
-    counts = tuple((_label(kind, n), taken[n] + left[n], taken[n]) for n in sorted(taken | left))
+    counts = tuple((label_of(kind, n), taken[n] + left[n], taken[n]) for n in sorted(taken | left))
     return Evolved(kind, _examples(kind, chosen, other), counts)
 
 
-def _label(kind: str, number: int) -> str:
+def label_of(kind: str, number: int) -> str:
+    """A budget or a round in words."""
     return plural(number, "tag") if kind == "budget" else f"round {number}"
 
 
@@ -98,11 +99,12 @@ def _example(kind: str, seed: str, places: Mapping[int, tuple[Dataset, int, bool
     rows = [(number, dataset[place], selected) for number, (dataset, place, selected) in sorted(places.items())]
     first = rows[0][1]
     before = str(first.get("seed_instruction") or "")
-    rewrites = (_rewrite(_label(kind, number), row, selected, before) for number, row, selected in rows)
+    rewrites = (rewrite_of(label_of(kind, number), row, selected, before) for number, row, selected in rows)
     return Example(seed, cut(before, 900), cut(first.get("input"), 300), tuple(rewrites))
 
 
-def _rewrite(label: str, row: Mapping[str, Any], selected: bool, seed: str) -> Rewrite:
+def rewrite_of(label: str, row: Mapping[str, Any], selected: bool, seed: str) -> Rewrite:
+    """One evolved row for the page, compared with its parent or else its seed."""
     shown = cut(row.get("instruction"), 900)
     before = str(row.get("parent_instruction") or seed)
     pieces = () if shown.rest else tuple(changes(before, shown.head))

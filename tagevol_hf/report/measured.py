@@ -10,7 +10,7 @@ from typing import Any
 from .values import list_of, mapping_of, number_of, read_json, whole_of
 from .words import cut, decimal, percent
 
-_SHARES = ("share", "obedience", "repetition", "contamin")  # names of figures that are shares
+SHARES = ("share", "obedience", "repetition", "contamin")  # names of figures that are shares
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,6 @@ def read_measures(file: Path) -> Measured | None:
 
 
 def _figure(name: str, groups: Mapping[str, Mapping[str, Any]], definitions: Mapping[str, Any]) -> Figure:
-    said = percent if any(part in name for part in _SHARES) else decimal
+    said = percent if any(part in name for part in SHARES) else decimal
     values = tuple(said(number_of(values.get(name))) for values in groups.values())
     return Figure(name.replace("_", " "), str(definitions.get(name) or ""), values)

@@ -74,7 +74,7 @@ class Rows:
 def read_rows(folder: Path) -> Rows:
     """Read what the page shows of `selected`, `not_chosen` and `rejected`, each of which may be missing."""
     notes: list[str] = []
-    chosen, other, lost = (_open(folder / name, notes) for name in ("selected", "not_chosen", "rejected"))
+    chosen, other, lost = (open_rows(folder / name, notes) for name in ("selected", "not_chosen", "rejected"))
     clusters = _clusters(chosen, other, _cluster_names(folder / "clusters.json"))
     return Rows(
         evolved=read_evolved(chosen, other),
@@ -88,7 +88,8 @@ def read_rows(folder: Path) -> Rows:
     )
 
 
-def _open(folder: Path, notes: list[str]) -> Dataset | None:
+def open_rows(folder: Path, notes: list[str]) -> Dataset | None:
+    """A saved data set; None, and a note, where it cannot be read."""
     if not folder.is_dir() or read_json(folder / "state.json").get("_data_files") == []:
         return None  # a data set without rows has no file, and `datasets` cannot open it
     try:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from ..errors import RecipeError
-from ..recipe import _valid
+from ..recipe import valid_part
 from ..recipe_steps import MeasureStep, Part
 
 FILES = ("source", "prompt", "method", "start", "from", "add")  # last parts of keys whose values may be files
@@ -117,7 +117,7 @@ def load_study(path: str | Path) -> tuple[Study, Path]:
         raise RecipeError(f"{file}: not valid YAML ({' '.join(str(fault).split())})") from None
     if not isinstance(body, dict):
         raise RecipeError(f"{file}: expected keys and values (name, recipe, arms or sweep), got {type(body).__name__}")
-    study: Study = _valid(Study, body, str(file))
+    study: Study = valid_part(Study, body, str(file))
     return study, file
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from datasets import Dataset
 
 from ..columns import tables
-from ..evolved import _KINDS, Rewrite, _label, _rewrite
-from ..samples import _open
+from ..evolved import KINDS, Rewrite, label_of, rewrite_of
+from ..samples import open_rows
 from ..words import Cut, cut
 
 _SIDES, _SCAN = 18, 20_000  # how many rewrites are on the page, about
@@ -64,7 +64,7 @@ def _places(folder: Path, notes: list[str]) -> dict[str, Place]:
     """Seed → where its last accepted rewrite is."""
     found: dict[str, Place] = {}
     for name in ("selected", "not_chosen"):
-        dataset = _open(folder / name, notes)
+        dataset = open_rows(folder / name, notes)
         rows = dataset.select(range(min(len(dataset), _SCAN))) if dataset else None
         for seed, number, place in _numbered(rows):
             if seed is not None and rows is not None and (seed not in found or found[seed][2] < number):
@@ -75,7 +75,7 @@ def _places(folder: Path, notes: list[str]) -> dict[str, Place]:
 def _numbered(rows: Dataset | None) -> list[tuple[str | None, int, int]]:
     """(seed, budget or round, row); of rows that nothing evolved, (id, 0, row)."""
     columns = rows.column_names if rows else []
-    kind = next((name for name in _KINDS if name in columns), None)
+    kind = next((name for name in KINDS if name in columns), None)
     names = ("seed_id", kind) if kind and "seed_id" in columns else ("id",)
     found: list[tuple[str | None, int, int]] = []
     for table in tables(rows, *names):
@@ -89,7 +89,7 @@ def _numbered(rows: Dataset | None) -> list[tuple[str | None, int, int]]:
 def _reasons(folder: Path, seeds: set[str], notes: list[str]) -> dict[str, str]:
     """Seed → why its last rewrite was rejected."""
     found: dict[str, str] = {}
-    rows = _open(folder / "rejected", notes)
+    rows = open_rows(folder / "rejected", notes)
     key = "seed_id" if rows and "seed_id" in rows.column_names else "id"
     for table in tables(rows, key, "rejection"):
         marks = zip(table.column(key).to_pylist(), table.column("rejection").to_pylist(), strict=True)
@@ -113,5 +113,5 @@ def _example(seed: str, places: Mapping[str, Mapping[str, Place]], lost: Mapping
 
 def _against(row: Mapping[str, Any], number: int, seed: str) -> Rewrite:
     """A row with what is new against the seed, also where it was made from a later round."""
-    kind = next((name for name in _KINDS if name in row), "")
-    return _rewrite(_label(kind, number) if kind else "", {**row, "parent_instruction": None}, True, seed)
+    kind = next((name for name in KINDS if name in row), "")
+    return rewrite_of(label_of(kind, number) if kind else "", {**row, "parent_instruction": None}, True, seed)

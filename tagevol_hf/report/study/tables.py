@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from ..journey import STEPS
-from ..measured import _SHARES
+from ..measured import SHARES
 from ..values import counts_of, list_of, mapping_of, number_of, whole_of
 from ..words import cut, decimal, duration, percent, without_secrets
 
@@ -65,7 +65,7 @@ def said_as(name: str) -> Callable[[Any], str]:
     """In which form the values of a figure are read."""
     if name == "seconds":
         return duration
-    return percent if any(part in name for part in _SHARES) else decimal
+    return percent if any(part in name for part in SHARES) else decimal
 
 
 def label_of(name: str) -> str:
