@@ -39,8 +39,20 @@ _HOME = {
     "open_pool": "tags.pool",
     "TagNormalizer": "tags.normalize",
     "draw_candidates": "evolve.tag_evol",
+    "Adaptive": "evolve.budgets",
     "TagEvol": "evolve.tag_evol",
+    "FromScratch": "evolve.variants",
+    "GivenTags": "evolve.variants",
+    "TagReview": "evolve.review",
+    "EvolInstruct": "evolve.evol_instruct",
+    "AutoEvol": "evolve.auto_evol",
+    "Eliminator": "evolve.eliminate",
+    "EqualityJudge": "evolve.eliminate",
+    "evolve_in_rounds": "evolve.rounds",
+    "load_method": "evolve.auto_evol",
+    "optimize_method": "evolve.optimize",
     "Responder": "evolve.respond",
+    "agree": "evolve.agree",
     "Comparer": "selection.compare",
     "select": "selection.tacos",
     "tacos": "selection.tacos",
@@ -54,8 +66,17 @@ if TYPE_CHECKING:
     from .engines.base import Message, Reply, Request, Sampling
     from .engines.open import open_engine
     from .errors import DataError, EngineError, MissingExtraError, RecipeError, TagEvolError
+    from .evolve.agree import agree
+    from .evolve.auto_evol import AutoEvol, load_method
+    from .evolve.budgets import Adaptive
+    from .evolve.eliminate import Eliminator, EqualityJudge
+    from .evolve.evol_instruct import EvolInstruct
+    from .evolve.optimize import optimize_method
     from .evolve.respond import Responder
+    from .evolve.review import TagReview
+    from .evolve.rounds import evolve_in_rounds
     from .evolve.tag_evol import TagEvol, draw_candidates
+    from .evolve.variants import FromScratch, GivenTags
     from .formats import prepare
     from .pipeline import curate
     from .prompts import Prompt

@@ -40,6 +40,7 @@ from .rows import ROW_FEATURES, split_rejected
 from .step_record import StepRecord
 from .versions import versions
 
+_SUMS = ("asked", "stored", "stored_tokens", "prompt_tokens", "completion_tokens", "cached_tokens", "cost")
 _VALUES = ("tag_pool.json", "method.json", "tags.json", "clusters.json", "measures.json")
 
 
@@ -159,9 +160,8 @@ class RunFolder:
             "selected": len(selected),
             "not_chosen": len(not_chosen),
             "rejected": dict(sorted(reasons.items())),
-            **{key: sum(getattr(step, key) for step in self.steps)
-               for key in ("asked", "stored", "prompt_tokens", "completion_tokens", "cached_tokens", "cost")},
-        }  # fmt: skip
+            **{key: sum(getattr(step, key) for step in self.steps) for key in _SUMS},
+        }
         totals = self._totals
         if totals["read"] + totals["added"] != len(selected) + len(not_chosen) + len(rejected):
             raise RuntimeError(f"{self.path}: the run lost or doubled rows: {totals}; please report this")

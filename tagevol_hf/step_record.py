@@ -18,6 +18,7 @@ class StepRecord:
         added: Rows that a fan added.
         asked: Requests that the engine answered.
         stored: Requests that the store answered.
+        stored_tokens: Tokens of these, prompts and replies together; the other tokens are those of `asked`.
         failed: Requests without a reply, by reason.
         redrawn: Replies that could not be used and were asked again, by reason.
         cost: At the recipe's prices; 0 without prices.
@@ -38,6 +39,7 @@ class StepRecord:
     rejected: dict[str, int] = field(default_factory=dict)
     asked: int = 0
     stored: int = 0
+    stored_tokens: int = 0
     failed: dict[str, int] = field(default_factory=dict)
     redrawn: dict[str, int] = field(default_factory=dict)
     prompt_tokens: int = 0
@@ -53,7 +55,7 @@ class StepRecord:
 
     def account(self, usage: Usage, seconds: float) -> None:
         """Note what was asked in this step, and how long it took."""
-        for key in ("asked", "prompt_tokens", "completion_tokens", "cached_tokens"):
+        for key in ("asked", "stored_tokens", "prompt_tokens", "completion_tokens", "cached_tokens"):
             setattr(self, key, getattr(usage, key))
         self.stored = usage.stored + usage.shared
         self.failed, self.redrawn = dict(usage.failed), dict(usage.redrawn)

@@ -174,6 +174,7 @@ class _Source:
             owner.usage.shared += 1
         elif (reply := reply or self._since.get(key)) is not None:
             owner.usage.stored += 1
+            owner.usage.stored_tokens += reply.prompt_tokens + reply.completion_tokens
             self._ready.append((position, key, reply))
         else:
             yield from self._until_paid(request)

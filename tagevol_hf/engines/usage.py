@@ -41,6 +41,7 @@ class Usage:
     Attributes:
         asked: Requests that the engine answered.
         stored: Replies that the store already had.
+        stored_tokens: Tokens of those, prompts and replies together; they were paid for when they were asked.
         shared: Requests that were equal to one in flight and got its reply.
         failed: Requests that ended without a reply, by reason.
         redrawn: Replies that could not be used and were asked again, by reason.
@@ -50,6 +51,7 @@ class Usage:
 
     asked: int = 0
     stored: int = 0
+    stored_tokens: int = 0
     shared: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     redrawn: Counter[str] = field(default_factory=Counter)

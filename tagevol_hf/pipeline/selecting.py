@@ -9,6 +9,8 @@ from ..errors import DataError
 from ..tags.taggers import OpenTagger
 from .journey import Journey, name_of, read
 
+_SAID = ("difficulty", "diversity", "contaminated_share")  # of the measures; all are in measures.json
+
 
 def open_tags(journey: Journey, options: Any) -> None:
     """Open tags of each query (map)."""
@@ -100,4 +102,6 @@ def measure(journey: Journey, options: Any) -> None:
             seed=journey.recipe.seed,
         )
         measures.save(journey.run.path / "measures.json")
-        record.summary, record.rows_out = measures.summary(), len(journey.rows)
+        said = measures.summary()
+        record.summary = {name: said[name] for name in _SAID if name in said}
+        record.rows_out = len(journey.rows)

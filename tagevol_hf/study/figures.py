@@ -33,6 +33,8 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
             "Share of the readable replies of Tag-Evol that chose exactly b different candidates, none of them a tag "
             "of the seed; rejected replies and those that were asked again count as well."
         ),
+        "tokens": "Tokens of all prompts and replies, also of those that the store had.",
+        "evolution_tokens": "Likewise, of the step of evolution alone.",
         "prompt_tokens": "Tokens of the prompts that an engine answered in this run, without those of the store.",
         "completion_tokens": "Tokens of their replies.",
         "cost": "At the recipe's prices.",
@@ -60,11 +62,16 @@ def figures_of(run: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, f
         "stored": totals["stored"],
         "failed": sum(sum(step["failed"].values()) for step in steps),
         **_evolution(steps, recipe),
+        "tokens": _tokens(totals),
         "prompt_tokens": totals["prompt_tokens"],
         "completion_tokens": totals["completion_tokens"],
         "seconds": run["seconds"],
     }
     return figures | ({"cost": totals["cost"]} if totals.get("cost") else {})
+
+
+def _tokens(entry: Mapping[str, Any]) -> int:
+    return sum(entry.get(name, 0) for name in ("prompt_tokens", "completion_tokens", "stored_tokens"))
 
 
 def _evolution(steps: Sequence[Mapping[str, Any]], recipe: Mapping[str, Any]) -> dict[str, float]:
@@ -74,6 +81,7 @@ def _evolution(steps: Sequence[Mapping[str, Any]], recipe: Mapping[str, Any]) ->
         return {}
     calls, evolved = step["asked"] + step["stored"], step["rows_out"]
     found = {"evolved": evolved, "evolution_calls": calls, "longest_chain": _chain(step["name"], recipe)}
+    found["evolution_tokens"] = _tokens(step)
     found |= {"calls_per_instruction": calls / evolved} if evolved else {}
     if step["name"] == "tag_evol":
         kept = reply_obedience(evolved, step["redrawn"], step["rejected"]).share

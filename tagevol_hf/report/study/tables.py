@@ -33,6 +33,8 @@ COST = {
     "failed": "Failed",
     "evolution_calls": "For evolution",
     "evolved": "Evolved",
+    "tokens": "Tokens",
+    "evolution_tokens": "For evolution",
     "prompt_tokens": "Prompt tokens",
     "completion_tokens": "Completion tokens",
     "cost": "Cost",
