@@ -216,6 +216,7 @@ def test_all_faults_at_once_lose_no_row_and_deliver_none_that_is_not_valid():
     assert engine.usage.redrawn.keys() <= {"not_json"}
 
 
+@pytest.mark.slow
 def test_one_hung_request_holds_up_only_itself():
     data = rows(*(f"row {number}" for number in range(200)))
     with StandInServer(lambda number, body: HANG if number == 5 else None, latency=0.01) as server:

@@ -108,6 +108,7 @@ def test_errors_are_one_line_and_status_2(tmp_path, arguments, message):
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
+@pytest.mark.slow
 def test_a_missing_column_lists_those_that_are_there(tmp_path):
     (tmp_path / "x.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
     done = tagevol("curate", QUICKSTART, "--set", "data.source=x.jsonl", folder=tmp_path)

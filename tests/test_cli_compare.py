@@ -78,6 +78,7 @@ def test_a_study_goes_from_a_file_to_a_table_a_page_and_figures(place):
     assert (place / "runs" / "one-vs-two" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_an_arm_that_fails_is_shown_and_the_status_is_2(place):
     done = tagevol("compare", "study.yaml", "--set", "two:data.max_chars=1", "--out", "here", folder=place)
     assert done.returncode == 2
@@ -95,6 +96,7 @@ def test_a_cap_holds_for_all_arms_together(place, cap):
     assert "not run" in (place / "runs" / "two" / "report.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

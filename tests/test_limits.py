@@ -72,6 +72,7 @@ def test_replies_that_were_asked_again_are_counted_by_reason(tmp_path):
     assert (step["asked"], step["rows_out"]) == (80, 40)
 
 
+@pytest.mark.slow
 def test_the_share_of_each_server_is_in_the_record_and_shown(tmp_path):
     write_seeds(tmp_path / "seeds.jsonl", seeds(40))
     with StandInServer(latency=0.01) as first, StandInServer(latency=0.01) as second:
@@ -88,6 +89,7 @@ def test_the_share_of_each_server_is_in_the_record_and_shown(tmp_path):
     assert f"Answered by: {first.url} {counts[0]:,}, {second.url} {counts[1]:,}" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_command_line_stops_with_status_3_and_goes_on_without_the_cap(tmp_path):
     command = ("curate", QUICKSTART, "--limit", "12", "--set", "select.n=9")
     stopped = tagevol(*command, "--max-requests", "20", folder=tmp_path)

@@ -165,6 +165,7 @@ def _asked_first(whole):
     return len(RequestStore(whole.path / "store.sqlite"))
 
 
+@pytest.mark.slow
 def test_an_edited_recipe_asks_only_what_changed(whole, source, tmp_path):
     folder = tmp_path / "r"
     first = curate(recipe(source), folder).record["totals"]["asked"]
@@ -221,6 +222,7 @@ def test_when_no_row_is_left_the_reasons_are_said(tmp_path):
     assert len(load_from_disk(str(tmp_path / "r" / "rejected"))) == 2
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_work_on_one_run(source, tmp_path):
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom tests.test_pipeline import recipe\n"
@@ -239,6 +241,7 @@ def test_two_processes_do_not_work_on_one_run(source, tmp_path):
     assert curate(recipe(source, STEPS[:2]), tmp_path / "r").record["status"] == "complete"
 
 
+@pytest.mark.slow
 def test_an_unreachable_server_and_a_missing_model_are_one_clear_line(source, tmp_path):
     from tagevol_hf.errors import EngineError
 

@@ -212,6 +212,7 @@ def test_the_fingerprint_does_not_change_by_use():
     assert Hasher.hash(stage) == before
 
 
+@pytest.mark.slow
 def test_a_changed_class_body_changes_the_fingerprint(tmp_path, monkeypatch):
     body = (
         "from dataclasses import dataclass\nfrom tagevol_hf.tags.taggers import AspectTagger, OpenTagger\n\n\n"

@@ -91,6 +91,7 @@ def test_a_sweep_shares_one_store_and_says_what_it_found(place):
     assert not list((place / "out").glob("*/store.sqlite"))
 
 
+@pytest.mark.slow
 def test_a_finished_arm_is_run_again_only_when_its_recipe_or_its_files_changed(place):
     file = study_file(place, ARMS)
     first, _ = run(file, place / "out")

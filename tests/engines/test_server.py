@@ -282,6 +282,7 @@ def test_one_bad_schema_among_good_ones_does_not_weaken_the_rest(stand_in, engin
     jsonschema_rs.validator_for(SCHEMA).validate(json.loads(replies[2].text))
 
 
+@pytest.mark.slow
 def test_an_unreachable_server_is_told_soon(engine_of):
     start = time.monotonic()
     url = f"http://127.0.0.1:{free_port()}/v1"
@@ -300,6 +301,7 @@ def test_a_server_that_starts_a_moment_later_is_waited_for(stand_in, engine_of):
     assert len(texts(engine_of(server, backoff=0.1), questions(5))) == 5
 
 
+@pytest.mark.slow
 def test_a_dead_member_of_a_pool_is_left_and_tried_again(stand_in, engine_of):
     first, second = stand_in(latency=0.005), stand_in(latency=0.005)
     engine = engine_of(first, second, concurrency=16)
@@ -333,6 +335,7 @@ def test_a_server_that_dies_for_good_ends_the_run(stand_in, engine_of):
         list(stream)
 
 
+@pytest.mark.slow
 def test_concurrency_adapts_to_what_the_server_takes(stand_in, engine_of):
     server = stand_in(capacity=10, latency=0.01)
     engine = engine_of(server, concurrency=100, retries=30)

@@ -298,6 +298,7 @@ def test_a_port_in_use_is_told_before_anything_starts(fake, engine_of):
 # Death in the middle
 
 
+@pytest.mark.slow
 def test_a_killed_server_is_started_again_and_every_position_answered_once(fake, engine_of, caplog):
     fake.behaves(killed_at_request=150, troubled_starts=2, latency=0.02)
     engine = engine_of(concurrency=32)
@@ -316,6 +317,7 @@ def test_a_killed_server_is_started_again_and_every_position_answered_once(fake,
     assert len(fake.left()) == 3  # the last server and its two children
 
 
+@pytest.mark.slow
 def test_what_was_answered_before_a_death_is_not_asked_again(fake, engine_of):
     fake.behaves(killed_at_request=101, troubled_starts=1)
     assert len(dict(engine_of(concurrency=10).stream(questions(200)))) == 200
@@ -323,6 +325,7 @@ def test_what_was_answered_before_a_death_is_not_asked_again(fake, engine_of):
     assert asked <= 200 + 10
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_too_often_gives_an_error_that_says_how_to_go_on(fake, engine_of):
     fake.behaves(killed_at_request=20)
     engine = engine_of(restarts=2, concurrency=4)
@@ -370,6 +373,7 @@ def test_a_server_that_dies_between_two_streams_is_started_again(fake, engine_of
     assert len(fake.starts()) == 2
 
 
+@pytest.mark.slow
 def test_the_guard_killed_takes_the_server_with_it(fake, engine_of):
     engine = engine_of()
     stream = engine.stream(questions(400))
@@ -429,6 +433,7 @@ def test_an_engine_that_is_dropped_ends_its_server(fake, engine_of):
     assert fake.left() == []
 
 
+@pytest.mark.slow
 def test_a_fork_ends_nothing_and_has_a_server_of_its_own(fake, engine_of):
     engine = engine_of()
     dict(engine.stream(questions(1)))

@@ -47,6 +47,7 @@ def test_nothing_held_out_is_an_error():
         held_out_rows(rows(("t", None)), empty, 5)
 
 
+@pytest.mark.slow
 def test_loss_is_that_of_the_model_and_the_same_for_any_batch_size(tiny):
     import torch
     from transformers import AutoModelForCausalLM

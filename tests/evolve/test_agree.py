@@ -107,6 +107,7 @@ def test_plain_numbers_start_no_process():
         assert equality._worker is None
 
 
+@pytest.mark.slow
 def test_an_expression_without_end_costs_a_bounded_time_in_any_thread(monkeypatch):
     monkeypatch.setattr(agree_equal, "_SECONDS", 1)
     found = []

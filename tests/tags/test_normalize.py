@@ -247,6 +247,7 @@ def test_a_missing_column_is_named():
 # --- real tags --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL_TAGS.is_file(), reason=f"{REAL_TAGS} is not there")
 def test_real_tags():
     counts = Counter()

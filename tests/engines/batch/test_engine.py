@@ -244,6 +244,7 @@ def test_no_request_makes_no_call(vendor_of, engine_of):
     assert vendor.calls == []
 
 
+@pytest.mark.slow
 def test_waiting_burns_no_cpu_and_looks_more_and_more_rarely(vendor_of, engine_of, monkeypatch):
     vendor = vendor_of()
     vendor.open_gate.clear()
@@ -439,6 +440,7 @@ def test_after_a_kill_nothing_is_submitted_twice(vendor_of, tmp_path, kill):
     assert not list(tmp_path.glob("store.sqlite.batch-*/"))  # the files of the killed run are gone as well
 
 
+@pytest.mark.slow
 def test_a_kill_between_groups_loses_nothing(vendor_of, tmp_path):
     vendor = vendor_of(seconds=0.05)
     driver = start_driver(vendor, tmp_path)
@@ -553,6 +555,7 @@ def test_an_upload_or_creation_whose_answer_is_lost_makes_no_second_batch(vendor
     assert len(vendor.batches) == 1
 
 
+@pytest.mark.slow
 def test_retry_after_is_honoured(vendor_of, engine_of):
     vendor = vendor_of(call=Once("/v1/batches", lambda: error(429, "slow down", Retry_After="2")))
     start = time.monotonic()
