@@ -166,7 +166,7 @@ class OptimizeMethod(ModelStep):
     """Auto Evol-Instruct's optimisation loop; the engine of this step is the optimiser, that of `auto_evol` evolves.
 
     Attributes:
-        start: The method that it begins with: "initial", "published" or a text file.
+        start: The method that it begins with: "initial", "published", a text file, or a run's method.json.
         steps: Optimisation steps at the most.
         batch: Instructions in a mini-batch.
         evolutions: How often each of them is evolved, one upon the other.
@@ -188,7 +188,8 @@ class AutoEvolStep(ModelStep):
     """Auto Evol-Instruct: rewriting by a method in words.
 
     Attributes:
-        method: "published", "initial" or a text file; None takes what `optimize_method` found, else "published".
+        method: "published", "initial", a text file or a run's method.json; None takes what `optimize_method` found,
+            else "published".
     """
 
     method: str | None = None

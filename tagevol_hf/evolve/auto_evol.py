@@ -11,6 +11,7 @@ from typing import ClassVar
 from ..engines.base import Schema
 from ..parsing import JsonSchema, object_schema
 from ..prompts import Prompt, load_text
+from .method import OptimizedMethod
 from .rounds import Rewriter
 
 METHODS = ("initial", "published")
@@ -54,11 +55,15 @@ def load_method(name: str | Path) -> str:
 
     Args:
         name: "initial" (four steps, the beginning of the optimisation), "published" (seven steps, after the one that
-            the paper's appendix gives as the result of its twelfth step), or the path of a text file.
+            the paper's appendix gives as the result of its twelfth step), or the path of a text file or of what
+            `OptimizedMethod.save` wrote.
 
     Raises:
         RecipeError: If there is no such method, or it is blank.
+        DataError: If a JSON file holds no optimised method.
     """
+    if str(name).endswith(".json"):
+        return OptimizedMethod.load(name).method
     return load_text(name if str(name).endswith(".txt") else f"methods/{name}")
 
 

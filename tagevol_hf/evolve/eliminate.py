@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -78,13 +78,19 @@ class Eliminator:
     judge: EqualityJudge | None = None
     responder: Responder | None = None
 
-    def apply(self, dataset: Dataset) -> Dataset:
-        """The same rows, those that are dropped with "no_information_gain", "apology" or "empty_answer"."""
+    def apply(self, dataset: Dataset, method: str = "evol_instruct") -> Dataset:
+        """The same rows, those that are dropped with "no_information_gain", "apology" or "empty_answer".
+
+        Args:
+            dataset: Rewrites of one round.
+            method: Name of the stage that wrote them; a row whose answer is bad was rejected there.
+        """
         if self.judge is not None:
             dataset = self.judge.apply(dataset)
         if self.responder is None:
             return dataset
-        return with_columns(self.responder.apply(dataset), _answered, Features({"rejection": REJECTION}))
+        read = partial(_answered, method=method)
+        return with_columns(self.responder.apply(dataset), read, Features({"rejection": REJECTION}))
 
 
 def bad_answer(answer: str) -> str | None:
@@ -98,10 +104,10 @@ def bad_answer(answer: str) -> str | None:
     return "apology" if len(words) < _SHORT and _SORRY.search(answer) else None
 
 
-def _answered(row: Row) -> dict[str, Any]:
+def _answered(row: Row, method: str) -> dict[str, Any]:
     mark = row["rejection"]
     if mark is None and (reason := bad_answer(row["response"])) is not None:
-        mark = rejection("evol_instruct", reason, "", row["response"], 1)
+        mark = rejection(method, reason, "", row["response"], 1)
     return {"rejection": mark}
 
 

@@ -48,8 +48,12 @@ class EvolInstruct(Rewriter):
         if unknown or not self.operators:
             found = repr(unknown[0]) if unknown else "none"
             raise ValueError(f"{self.name}.operators: expected some of {', '.join(ALL_OPERATORS)}, got {found}")
-        object.__setattr__(self, "operators", tuple(self.operators))
+        if self.assign not in ("rotate", "random"):
+            raise ValueError(f'{self.name}.assign: expected "rotate" or "random", got {self.assign!r}')
         texts = self.texts or [load_text(f"operators/{name}") for name in self.operators]
+        if len(texts) != len(self.operators):
+            raise ValueError(f"{self.name}.texts: expected one for each of {len(self.operators)}, got {len(texts)}")
+        object.__setattr__(self, "operators", tuple(self.operators))
         object.__setattr__(self, "texts", tuple(texts))
 
     @property

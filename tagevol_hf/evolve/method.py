@@ -41,6 +41,7 @@ class OptimizationStep:
         feedback: What it said in sum.
         trials: The candidates.
         chosen: Number of the candidate that became the method, from 1; None where none was better.
+        note: Why there is no analysis; else empty.
     """
 
     number: int
@@ -49,6 +50,7 @@ class OptimizationStep:
     feedback: str
     trials: tuple[Trial, ...]
     chosen: int | None
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from datasets import Dataset
 
 from ..engines.base import Engine
 from ..errors import DataError
-from ..rows import ROW_FEATURES, iterate, seed_for, split_rejected
+from ..rows import ROW_FEATURES, Row, iterate, seed_for, split_rejected
 from .auto_evol import AutoEvol, load_method
 from .failures import failure_of
 from .method import OptimizationStep, OptimizedMethod, Trial
 from .optimizer import MethodOptimizer, TrajectoryAnalyst
 from .respond import Responder
-from .rounds import evolve_in_rounds
+from .rounds import MOST_ROUNDS, evolve_in_rounds
 
 STEP = "optimize_method"
 _LEAST_ROWS = 2
@@ -68,6 +68,8 @@ def optimize_method(
         EngineError: If an engine or a store fails.
     """
     _check({"steps": steps, "batch": batch, "evolutions": evolutions, "candidates": candidates, "dev": dev})
+    if evolutions > MOST_ROUNDS:
+        raise DataError(f"{STEP}.evolutions: expected 1 to {MOST_ROUNDS}, got {evolutions}")
     parts = _parts(dataset, batch, dev, subset, seed)
     trying = _Trying(parts.dev, dataclasses.replace(evolver, temperature=0.0))
     analyst = TrajectoryAnalyst(optimizer, seed=seed)
@@ -82,16 +84,17 @@ def optimize_method(
             break
         chosen = parts.batch(number, batch, seed)
         trajectories = list(trying.trajectories(chosen, best.method, evolutions))
-        found, feedback = analyst.analyse(number, trajectories)
+        found, feedback, note = analyst.analyse(number, trajectories)
         written = writer.write(number, best.method, feedback, candidates)
         trials = [trying.trial(text) if text else Trial("", None, {}, why) for text, why in written]
         place = _better(trials, best)
-        done.append(OptimizationStep(number, tuple(chosen["id"]), found, feedback, tuple(trials), place))
+        done.append(OptimizationStep(number, tuple(chosen["id"]), found, feedback, tuple(trials), place, note))
         if place is None:
             ended = "no candidate of the last step fails less often"
             break
         best = trials[place - 1]
-    return OptimizedMethod(best.method, best.failure_rate or 0.0, first, tuple(done), ended, parts.notes)
+    notes = (*parts.notes, *(f"Step {step.number}: {step.note}." for step in done if step.note))
+    return OptimizedMethod(best.method, best.failure_rate or 0.0, first, tuple(done), ended, notes)
 
 
 def _check(numbers: dict[str, int]) -> None:
@@ -120,6 +123,15 @@ class _Parts:
         ids = self.train["id"][:]
         order = sorted(range(len(ids)), key=lambda place: (seed_for(seed, ids[place], STEP, number), ids[place]))
         return self.train.select(order[:size])
+
+
+def _failure(row: Row) -> str | None:
+    """The failure of an evolved and answered row: what its answer shows, or why there is none."""
+    mark = row["rejection"]
+    if mark is None:
+        return failure_of(row["response"])
+    cut_off = mark["stage"] == Responder.name and mark["reason"] == "truncated"
+    return failure_of(mark["raw"]) if cut_off else str(mark["reason"])
 
 
 def _parts(dataset: Dataset, batch: int, dev: int, subset: int, seed: int) -> _Parts:
@@ -151,16 +163,13 @@ class _Trying:
     def trial(self, method: str) -> Trial:
         """A method on the development set: how often the answers to its evolved instructions show a failure.
 
-        An instruction that could not be evolved is a failure too.
+        An instruction that could not be evolved or answered is a failure too; a cut-off answer is judged as it is.
         """
         evolved = evolve_in_rounds(self.dev, dataclasses.replace(self.evolver, method=method), 1)
         answers = Responder(self.evolver.engine, seed=self.evolver.seed).apply(evolved)
         failures: Counter[str] = Counter()
         for row in iterate(answers.select_columns(["response", "rejection"])):
-            mark = row["rejection"]
-            if mark is not None and mark["stage"] == self.evolver.name:
-                failures[mark["reason"]] += 1
-            elif (failure := failure_of(row["response"] or "")) is not None:
+            if (failure := _failure(row)) is not None:
                 failures[failure] += 1
         return Trial(method, failures.total() / len(self.dev), dict(sorted(failures.items())))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from datasets import Dataset, Features, List, Value
 
@@ -20,6 +20,20 @@ from ..stage import Stage
 _MOST_FAILURES, _LONGEST = 50, 6000
 _QUESTION = Features({"id": Value("string"), "cases": Value("string"), "method": Value("string"),
                       "feedback": Value("string"), "rejection": REJECTION})  # fmt: skip
+
+
+class Analysis(NamedTuple):
+    """What the optimiser sees in the trajectories of a step.
+
+    Attributes:
+        failures: {case, reason}; cases count from 1.
+        feedback: The failures and the sum, in words.
+        note: Why there is nothing, where the optimiser's reply could not be used; else empty.
+    """
+
+    failures: tuple[dict[str, Any], ...]
+    feedback: str
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +70,15 @@ class TrajectoryAnalyst(Stage):
         answer = self.object_in(row, text)
         return {"failures": answer["failures"], "feedback": answer["feedback"].strip()}
 
-    def analyse(self, number: int, trajectories: Sequence[Sequence[str]]) -> tuple[tuple[dict[str, Any], ...], str]:
-        """The failures that step `number` shows, and the feedback; nothing where the optimiser cannot be read."""
+    def analyse(self, number: int, trajectories: Sequence[Sequence[str]]) -> Analysis:
+        """The failures that step `number` shows, and the feedback."""
         cases = "\n\n".join(_case(place, stages) for place, stages in enumerate(trajectories, 1))
         (row,) = self.apply(_questions([{"id": f"step{number}", "cases": cases}]))
         if row["rejection"] is not None:
-            return (), ""
+            return Analysis((), "", f"no analysis: {row['rejection']['reason']}")
         failures = [one for one in row["failures"] if 1 <= one["case"] <= len(trajectories)]
         named = (f"Case {one['case']}: {one['reason']}" for one in failures)
-        return tuple(failures), "\n".join([*named, row["feedback"]])
+        return Analysis(tuple(failures), "\n".join([*named, row["feedback"]]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,7 +110,7 @@ def evolve_in_rounds(
     done = []
     for number in range(1, rounds + 1):
         evolved = stage.apply(_fan(dataset, parents, number, stage))
-        evolved = evolved if eliminator is None else eliminator.apply(evolved)
+        evolved = evolved if eliminator is None else eliminator.apply(evolved, stage.name)
         parents = [_next(row, parent) for row, parent in zip(iterate(evolved), parents, strict=True)]
         done.append(evolved)
     count = len(dataset)

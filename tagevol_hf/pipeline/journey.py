@@ -29,6 +29,7 @@ class Journey:
         not_chosen: Good rows that a selection left out; None before a selection.
         pool: The tag pool, once there is one.
         method: The method that `optimize_method` found, or "".
+        references: Name of a test set → its texts, for `measure`.
     """
 
     def __init__(self, run: RunFolder, recipe: Recipe) -> None:
@@ -37,6 +38,7 @@ class Journey:
         self.not_chosen: Dataset | None = None
         self.pool = TagPool({})
         self.method = ""
+        self.references: dict[str, list[str]] = {}
 
     def ask(
         self,
@@ -75,7 +77,10 @@ class Journey:
 
 
 def load_rows(journey: Journey) -> None:
-    """Read the data and bring it into the form of a row."""
+    """Read the data and bring it into the form of a row; read the test sets too, so that a missing one is told now."""
+    measuring = journey.recipe.option("measure")
+    for part in measuring.references if measuring else ():
+        journey.references[name_of(part)] = read(part)["instruction"][:]
     data = journey.recipe.data
     parts = {name_of(part): read(part, data.max_chars, data.limit) for part in (data, *data.also)}
     rows = together(parts) if data.also else next(iter(parts.values()))

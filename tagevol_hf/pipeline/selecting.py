@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..tags.taggers import OpenTagger
-from .journey import Journey, name_of, read
+from .journey import Journey
 
 _SAID = ("difficulty", "diversity", "contaminated_share")  # of the measures; all are in measures.json
 
@@ -97,7 +97,7 @@ def measure(journey: Journey, options: Any) -> None:
             tagger,
             sample=options.sample,
             by=options.by,
-            references={name_of(part): read(part)["instruction"][:] for part in options.references},
+            references=journey.references,
             embedder=open_embedder(options.embedder),
             seed=journey.recipe.seed,
         )

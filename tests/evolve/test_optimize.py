@@ -1,104 +1,19 @@
-"""Auto Evol-Instruct's optimisation loop, step by step as published, within its limits, and after kill -9."""
+"""Auto Evol-Instruct's optimisation loop, step by step as published, and within its limits."""
 
 import json
-import re
-import signal
-import sqlite3
-import subprocess
-import sys
-import time
-from contextlib import closing
-from pathlib import Path
 
 import pytest
-from datasets import Dataset
-from scripted import ScriptedEngine
+from evolve.optimizing import DEV, World, draw_development_set, rows, run, section
 
-from tagevol_hf.engines.store import RequestStore
-from tagevol_hf.engines.stored import StoredEngine
+from tagevol_hf.engines.base import Reply
 from tagevol_hf.errors import DataError
-from tagevol_hf.evolve.auto_evol import AutoEvol, load_method
-from tagevol_hf.evolve.failures import FAILURES, failure_of
+from tagevol_hf.evolve.auto_evol import load_method
 from tagevol_hf.evolve.method import OptimizedMethod
-from tagevol_hf.evolve.optimize import optimize_method
-from tagevol_hf.formats import prepare
-
-
-def rows(count=40):
-    texts = {"id": [f"s{n}" for n in range(count)], "instruction": [f"Explain fact number {n}." for n in range(count)]}
-    return prepare(Dataset.from_dict(texts))
-
-
-def section(request, name):
-    return request.messages[-1].content.rpartition(f"<{name}>\n")[2].partition(f"\n</{name}>")[0]
-
-
-def method_in(request):
-    return request.messages[-1].content.partition("<method>\n")[2].partition("\n</method>")[0]
-
-
-class World:
-    """Two models. The evolver marks what it evolves with the method's number; the better the method, the fewer of the
-    answers ask back. The optimiser names two failures and writes methods `7`, `3`, … as it is told.
-
-    Args:
-        written: For each step the numbers of the candidates that the optimiser writes; method n fails for n of the
-            development set's instructions.
-    """
-
-    def __init__(self, written):
-        self.written = written
-        self.log = []
-        self.evolver = ScriptedEngine(self.evolve_or_answer, "evolver")
-        self.optimizer = ScriptedEngine(self.optimise, "optimizer")
-
-    def evolve_or_answer(self, request):
-        if request.schema is None:
-            return self.answer(request)
-        number = re.search(r"\d+$", method_in(request))
-        number = number.group(0) if number else "10"
-        self.log.append(("evolve", number))
-        return json.dumps({"work": "w", "final": f"{section(request, 'instruction')} By method {number}."})
-
-    def answer(self, request):
-        text = section(request, "instruction")
-        fact, method = (int(found) for found in re.findall(r"number (\d+).*method (\d+)", text)[0])
-        self.log.append(("answer", str(method)))
-        return "Great, what else?" if fact in DEV[:method] else "Because of gravity."
-
-    def optimise(self, request):
-        if request.schema["title"] == "trajectory_analysis":
-            self.log.append(("analyse", len(re.findall("^Case ", section(request, "cases"), re.MULTILINE))))
-            failures = [{"case": 1, "reason": "stands still"}, {"case": 99, "reason": "no such case"}]
-            return json.dumps({"failures": failures, "feedback": "Add more."})
-        step = sum(entry[0] == "analyse" for entry in self.log) - 1
-        if request.draw:
-            return "I still have no idea."
-        turn = sum(entry == ("write", step) for entry in self.log)
-        self.log.append(("write", step))
-        assert "Case 1: stands still\nAdd more." in section(request, "found")
-        number = self.written[step][turn]
-        return json.dumps({"method": f"Better method {number}"}) if number is not None else "I have no idea."
-
-
-DEV = []  # numbers of the facts in the development set: the ten that a trial's first answers are about
 
 
 @pytest.fixture(autouse=True)
 def _development_set():
     draw_development_set()
-
-
-def draw_development_set():
-    """The loop evolves the development set first: a run of no step shows which rows are in it."""
-    engine = ScriptedEngine(lambda request: "no")
-    optimize_method(rows(), AutoEvol(engine, attempts=1), engine, steps=1, candidates=1, dev=10)
-    DEV[:] = [int(re.findall(r"number (\d+)", section(request, "instruction"))[0]) for request in engine.requests[:10]]
-
-
-def run(world, data=None, **options):
-    given = {"steps": 10, "batch": 10, "candidates": 2, "dev": 10, **options}
-    return optimize_method(data or rows(), AutoEvol(world.evolver, attempts=1), world.optimizer, **given)
 
 
 def test_the_loop_follows_the_published_algorithm():
@@ -178,6 +93,44 @@ def test_a_candidate_that_cannot_be_read_is_noted_and_skipped():
     assert (second.failure_rate, found.steps[0].chosen) == (0.6, 2)
 
 
+class Moody(World):
+    """The same, but the answers to method 6 are of another kind."""
+
+    def __init__(self, reply):
+        super().__init__([[6, 8], [9, 9]])
+        self.reply = reply
+
+    def answer(self, request):
+        usual = super().answer(request)
+        return self.reply if "method 6" in section(request, "instruction") else usual
+
+
+@pytest.mark.parametrize(
+    ("reply", "rate", "failures"),
+    [
+        (Reply("It falls since", "length"), 0.0, {}),
+        (Reply("Please provide the fact, for", "length"), 1.0, {"loss_of_key_information": 10}),
+        (Reply("", "error", reason="timeout"), 1.0, {"timeout": 10}),
+    ],
+)
+def test_a_cut_off_answer_is_judged_and_a_missing_one_is_no_good_one(reply, rate, failures):
+    trial = run(Moody(reply), steps=1).steps[0].trials[0]
+    assert (trial.failure_rate, trial.failures) == (rate, failures)
+
+
+def test_an_analysis_that_cannot_be_read_is_noted():
+    class Mute(World):
+        def optimise(self, request):
+            if request.schema["title"] == "trajectory_analysis":
+                return "Hm."
+            assert section(request, "found") == "(nothing in particular)"
+            return json.dumps({"method": "Better method 10"})
+
+    found = run(Mute([]), steps=1)
+    assert (found.steps[0].found, found.steps[0].note) == ((), "no analysis: not_json")
+    assert found.summary()["note"] == "Step 1: no analysis: not_json."
+
+
 def test_trajectories_have_as_many_stages_as_were_evolved():
     world = World([[10, 10]])
     run(world, evolutions=3, steps=1)
@@ -200,6 +153,11 @@ def test_numbers_out_of_range(name):
         run(World([]), **{name: 0})
 
 
+def test_too_many_evolutions():
+    with pytest.raises(DataError, match=r"optimize_method\.evolutions: expected 1 to 10, got 11"):
+        run(World([]), evolutions=11)
+
+
 def test_the_order_of_the_rows_has_no_say():
     expected = run(World([[7, 4], [5, 5]]))
     assert run(World([[7, 4], [5, 5]]), rows().shuffle(seed=3)) == expected
@@ -209,96 +167,8 @@ def test_saved_and_read_again(tmp_path):
     found = run(World([[7, 4], [9, 9]]))
     found.save(tmp_path / "method.json")
     assert OptimizedMethod.load(tmp_path / "method.json") == found
+    assert load_method(tmp_path / "method.json") == found.method
     (tmp_path / "half.json").write_text((tmp_path / "method.json").read_text()[:200])
     for name in ("half.json", "missing.json"):
         with pytest.raises(DataError, match=f"{name}: not an optimised method"):
             OptimizedMethod.load(tmp_path / name)
-
-
-@pytest.mark.parametrize(
-    ("answer", "failure"),
-    [
-        ("Understood. Shall I go on?", "stagnant_complexity"),
-        ("Thank you for the task! What is next?", "stagnant_complexity"),
-        ("What do you mean by that?", "stagnant_complexity"),
-        ("That is correct, is it not?", "stagnant_complexity"),
-        ("Great idea, how many rows?", "stagnant_complexity"),
-        ("Sure, which list do you mean?", "insufficient_qualification"),
-        ("I can do that. Please provide the text.", "loss_of_key_information"),
-        ("Great circles are the shortest ways on a sphere.", None),
-        ("Sure enough, the sum is 7.", None),
-        ("Is it 7? It is 7.", None),
-        ("Surely the answer is: why not?", None),
-        ("", None),
-    ],
-)
-def test_failures_show_in_the_answers(answer, failure):
-    assert failure_of(answer) == failure
-    assert failure is None or failure in FAILURES
-
-
-class Steady(World):
-    """The same, with candidates that follow from the question alone, and an evolver that takes its time."""
-
-    def __init__(self, pause=0.0):
-        super().__init__([])
-        self.pause = pause
-
-    def evolve_or_answer(self, request):
-        time.sleep(self.pause)
-        return super().evolve_or_answer(request)
-
-    def optimise(self, request):
-        if request.schema["title"] == "trajectory_analysis":
-            return json.dumps({"failures": [], "feedback": "Add more."})
-        now = int((re.search(r"method (\d+)$", section(request, "method")) or [0, "10"])[1])
-        return json.dumps({"method": f"Better method {max(1, now - 2 - request.sampling.seed % 3)}"})
-
-
-def stored_run(path, pause=0.0):
-    """The loop over a store; the result, and how much each of the two models was asked."""
-    world, store = Steady(pause), RequestStore(path)
-    evolver, optimizer = StoredEngine(world.evolver, store), StoredEngine(world.optimizer, store)
-    found = optimize_method(rows(), AutoEvol(evolver, attempts=1), optimizer, candidates=2, dev=10)
-    return found, evolver.usage.asked, optimizer.usage.asked, len(store)
-
-
-CHILD = """
-import sys
-sys.path.insert(0, "tests")
-from evolve.test_optimize import draw_development_set, stored_run
-draw_development_set()
-stored_run(sys.argv[1], 0.01)
-"""
-
-
-@pytest.mark.slow
-def test_after_kill_9_it_goes_on_and_asks_nothing_again(tmp_path):
-    expected, evolving, optimizing, kept = stored_run(tmp_path / "whole.sqlite")
-    assert len(expected.steps) >= 3
-    path = tmp_path / "killed.sqlite"
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)], cwd=Path(__file__).parents[2])
-    try:
-        end = time.monotonic() + 60
-        while time.monotonic() < end and child.poll() is None and not (path.exists() and stored(path) > kept / 2):
-            time.sleep(0.02)
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait(10)
-    before = stored(path)
-    assert kept / 2 < before < kept
-    found, evolving_again, optimizing_again, after = stored_run(path)
-    assert found == expected
-    assert after == kept
-    assert evolving_again + optimizing_again == kept - before
-    assert evolving + optimizing == kept
-    assert stored_run(path)[1:3] == (0, 0)
-
-
-def stored(path):
-    """Replies in a store that another process writes."""
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as found:
-            return found.execute("select count(*) from replies").fetchone()[0]
-    except sqlite3.Error:
-        return 0

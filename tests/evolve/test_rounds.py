@@ -114,6 +114,13 @@ def test_unknown_operators(operators):
         EvolInstruct(ScriptedEngine(longer), operators=operators)
 
 
+def test_unknown_ways_of_assigning_and_missing_texts():
+    with pytest.raises(ValueError, match=r'evol_instruct.assign: expected "rotate" or "random", got \'rotated\''):
+        EvolInstruct(ScriptedEngine(longer), assign="rotated")
+    with pytest.raises(ValueError, match=r"evol_instruct.texts: expected one for each of 5, got 1"):
+        EvolInstruct(ScriptedEngine(longer), texts=("say it in verse",))
+
+
 def test_each_operator_has_its_words_and_its_schema_is_the_same_for_all():
     engine = ScriptedEngine(longer)
     evolve_in_rounds(seeds(30), EvolInstruct(engine, operators=ALL_OPERATORS, assign="random"), rounds=1)
@@ -185,6 +192,13 @@ def test_elimination_inside_a_round_keeps_the_parent_for_the_next():
     assert done["s0/e3"]["parent_instruction"] == done["s0/e1"]["instruction"]
     assert (done["s0/e1"]["gained"], done["s0/e2"]["gained"]) == (True, False)
     assert done["s1/e1"]["rejection"]["raw"] == "Sorry, no."
+
+
+@pytest.mark.parametrize("kind", [EvolInstruct, AutoEvol])
+def test_an_eliminated_row_names_its_method(kind):
+    responder = Responder(ScriptedEngine(lambda request: "Sorry, no."))
+    row = evolve_in_rounds(seeds(1), kind(ScriptedEngine(longer)), 1, Eliminator(None, responder))[0]
+    assert (row["rejection"]["stage"], row["rejection"]["reason"]) == (kind.name, "apology")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,131 @@
+"""The recipes of the project: valid, as the papers have them, and each runs from its own kind of rows."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tagevol_hf.pipeline import curate
+from tagevol_hf.prompts import load_prompt
+from tagevol_hf.recipe import recipe_from
+from tagevol_hf.recipe_file import load_recipe
+from tagevol_hf.study import arms_of, load_study, run_study
+
+ROOT = Path(__file__).parent.parent / "recipes"
+STUDIES = sorted(ROOT.glob("**/studies/*.yaml"))
+TRAINING = sorted(ROOT.glob("**/sft-*.yaml"))
+CURATING = sorted({*ROOT.glob("**/*.yaml")} - {*STUDIES, *TRAINING})
+LOCAL = {  # the columns of the data set on the Hub: instruction, input, response
+    "math": ("question", None, "answer"),
+    "code": ("instruction", "input", "output"),
+    "general": ("instruction", "context", "response"),
+    "quickstart": ("instruction", "input", "output"),
+}
+SEEDS = [json.loads(line) for line in (ROOT / "quickstart" / "seeds.jsonl").read_text("utf-8").splitlines()]
+
+
+def local_rows(folder, domain, count=16):
+    names = dict(zip(LOCAL[domain], ("instruction", "input", "output"), strict=True))
+    rows = [{name: seed[own] for name, own in names.items() if name} for seed in SEEDS[::2][:count]]
+    path = folder / f"{domain}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def domain_of(file):
+    return next(part for part in reversed(file.parts) if part in LOCAL)
+
+
+def offline(file, path):
+    """The recipe with local rows, the built-in engine and no test set."""
+    body = load_recipe(file, [f"data.source={path}", "engines={default: builtin}"]).plain()
+    for step in body["steps"]:
+        if "measure" in step:
+            step["measure"] |= {"references": [], "sample": 2}
+    body["data"]["config"] = None
+    return recipe_from(body)
+
+
+@pytest.mark.parametrize("file", CURATING, ids=lambda file: str(file.relative_to(ROOT)))
+def test_each_recipe_runs_on_rows_of_its_own_kind(file, tmp_path):
+    recipe = load_recipe(file)
+    assert recipe_from(recipe.plain()) == recipe
+    run = curate(offline(file, local_rows(tmp_path, domain_of(file), 30)), tmp_path / "r")
+    totals = run.record["totals"]
+    assert totals["read"] + totals["added"] == (
+        totals["selected"] + totals["not_chosen"] + sum(totals["rejected"].values())
+    )
+    assert totals["selected"] > 0
+    assert all(row["response"] for row in run.selected)
+
+
+@pytest.mark.parametrize(("domain", "budgets"), [("math", [1, 3, 5]), ("code", [3, 5, 7]), ("general", [3, 5, 7])])
+def test_the_figures_are_those_of_the_paper(domain, budgets):
+    ours, evol, auto = (
+        load_recipe(ROOT / "tag-evol" / domain / f"{name}.yaml") for name in ("curate", "evol-instruct", "auto-evol")
+    )
+    step = ours.option("tag_evol")
+    assert (step.budgets, step.candidates, step.temperature, step.max_tokens) == (budgets, 21, 0.7, 2048)
+    assert (ours.option("respond").temperature, ours.option("respond").max_tokens) == (0, 4096)
+    assert (evol.option("evol_instruct").rounds, evol.option("evol_instruct").eliminate) == (3, [])
+    assert len(evol.option("evol_instruct").operators) == 5
+    assert (auto.option("auto_evol").rounds, auto.option("auto_evol").top_p) == (3, 0.95)
+    assert auto.option("auto_evol").method == ("initial" if domain == "code" else "published")
+    assert ours.data == evol.data == auto.data
+    assert ours.engines == evol.engines == auto.engines
+
+
+def test_the_seeds_of_mathematics_are_gsm8k_and_all_of_math():
+    data = load_recipe(ROOT / "tag-evol" / "math").data
+    assert (data.source, data.config) == ("openai/gsm8k", "main")
+    assert len({part.config for part in data.also}) == 7
+    assert {part.source for part in data.also} == {"EleutherAI/hendrycks_math"}
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("**/tag_evol.txt")), ids=lambda file: file.parent.name)
+def test_a_domains_prompt_has_all_that_the_packages_own_has(file):
+    own, ours = load_prompt(file), load_prompt("tag_evol")
+    assert own.row == ours.row
+    for name in ("budget", "most_words", "example_numbers"):
+        assert own.shared.count(f"{{{{{name}}}}}") == ours.shared.count(f"{{{{{name}}}}}")
+
+
+@pytest.mark.parametrize("file", TRAINING, ids=lambda file: file.name)
+def test_training_recipes_hold_known_names(file):
+    from trl import ModelConfig, SFTConfig
+
+    from tagevol_hf.training.arguments import CuratedArguments
+
+    values = yaml.safe_load(file.read_text())
+    if "tag-evol" in str(file):
+        known = ("num_train_epochs", "learning_rate", "lr_scheduler_type", "warmup_steps", "max_length")
+        assert [values[name] for name in known] == [3, 2.0e-5, "cosine", 15, 2048]
+        assert values["per_device_train_batch_size"] * values["gradient_accumulation_steps"] * 8 == 256
+    fields = {name for kind in (CuratedArguments, SFTConfig, ModelConfig) for name in kind.__dataclass_fields__}
+    assert set(values) <= fields, set(values) - fields
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
+def test_each_study_is_one_command(file, tmp_path, monkeypatch):
+    """As `tagevol compare FILE` runs it, on local rows with the built-in engine."""
+    monkeypatch.chdir(tmp_path)
+    domain = "code" if file.stem == "transfer" else "math"
+    path = local_rows(tmp_path, domain)
+    if file.stem == "transfer":
+        math = ROOT / "tag-evol" / "math" / "curate.yaml"
+        curate(offline(math, local_rows(tmp_path, "math")), tmp_path / "runs" / "tag-evol-math")
+    body = yaml.safe_load(file.read_text())
+    for arm in [body, *body.get("arms", {}).values()]:
+        if "recipe" in arm:
+            arm["recipe"] = str(file.parent / arm["recipe"])
+    fixed = {"data.source": str(path), "data.config": None}
+    body["set"] = {**body.get("set", {}), **fixed}
+    body["engines"], body["measure"] = {"default": "builtin"}, {"sample": 3}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(body))
+    study, source = load_study(tmp_path / "study.yaml")
+    found = run_study(study, arms_of(study, source), tmp_path / "compared")
+    assert not found.failed, found.failed
+    assert len(found.outcomes) == {"budgets": 15, "methods": 3, "transfer": 3, "tagging": 4}[file.stem]
+    assert (tmp_path / "compared" / "compare.json").exists()
