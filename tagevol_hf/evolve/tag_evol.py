@@ -25,6 +25,7 @@ from .budgets import Adaptive, check_budgets
 from .checks import check_rewrite
 
 STEP = "tag_evol"
+VARIANT_NAMES = ("paper", "release-math", "random")
 
 FAN_FEATURES = Features(
     {
@@ -68,6 +69,8 @@ def draw_candidates(
         DataError: If the data set has no column `tags`, or the numbers are out of range.
     """
     check_budgets(budgets, candidates)
+    if variant not in VARIANT_NAMES:
+        raise DataError(f"{STEP}.variant: expected one of {', '.join(VARIANT_NAMES)}, got {variant!r}")
     if "tags" not in dataset.column_names:
         raise DataError(
             f"{STEP} needs the column tags; the data set has: {', '.join(dataset.column_names)}; "

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from ..engines.base import Schema
-from ..errors import ParseError
+from ..errors import ParseError, RecipeError
 from ..parsing import JsonSchema, object_schema
 from ..prompts import Prompt
 from ..rows import Row
 from .checks import check_rewrite
-from .tag_evol import PLAN, TagEvol, chosen_schema, text_schema
+from .tag_evol import PLAN, VARIANT_NAMES, TagEvol, chosen_schema, text_schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,15 @@ class FromScratch(TagEvol):
     """
 
     prompt: str | Path | Prompt = "tag_evol_from_scratch"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        text = cast(Prompt, self.prompt)
+        if "{{own_tags}}" not in text.row + text.shared:
+            raise RecipeError(
+                f"prompt {text.name}: the variant release-math shows the seed's own tags, and this text has no place "
+                "{{own_tags}}; take tag_evol_from_scratch, or a text of your own after it"
+            )
 
     def schema_for(self, row: Row) -> Schema:
         """Exactly b numbers of the list, the plan, and the new instruction."""
@@ -47,6 +56,15 @@ class GivenTags(TagEvol):
 
     prompt: str | Path | Prompt = "tag_evol_given"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        text = cast(Prompt, self.prompt)
+        if "{{example_numbers}}" in text.row + text.shared:
+            raise RecipeError(
+                f"prompt {text.name}: the variant random leaves no choice, and this text asks for chosen numbers; take "
+                "tag_evol_given, or a text of your own after it"
+            )
+
     def schema_for(self, row: Row) -> Schema:
         """The plan, the rewritten and the final instruction."""
         return _given_schema(self.max_chars)
@@ -65,7 +83,7 @@ class GivenTags(TagEvol):
 
 
 VARIANTS: Mapping[str, type[TagEvol]] = MappingProxyType(
-    {"paper": TagEvol, "release-math": FromScratch, "random": GivenTags}
+    dict(zip(VARIANT_NAMES, (TagEvol, FromScratch, GivenTags), strict=True))
 )
 
 

@@ -8,6 +8,7 @@ from evolve.evolving import GOOD, POOL, answer, seeds
 from scripted import ScriptedEngine
 
 from tagevol_hf.engines.open import open_engine
+from tagevol_hf.errors import DataError, RecipeError
 from tagevol_hf.evolve.tag_evol import draw_candidates
 from tagevol_hf.evolve.variants import VARIANTS
 from tagevol_hf.rows import split_rejected
@@ -127,3 +128,13 @@ def test_a_reply_may_be_mended_by_another_draw():
     row = VARIANTS["paper"](engine, attempts=3).apply(draw_candidates(seeds(1), POOL, [3]))[0]
     assert (row["rejection"], engine.asked) == (None, 3)
     assert len({request.sampling.seed for request in engine.requests}) == 3
+
+
+def test_a_prompt_of_another_variant_is_refused_before_anything_is_asked():
+    engine = ScriptedEngine(lambda request: "")
+    with pytest.raises(RecipeError, match=r"prompt tag_evol: the variant release-math shows .* \{\{own_tags\}\}"):
+        VARIANTS["release-math"](engine, prompt="tag_evol")
+    with pytest.raises(RecipeError, match="prompt tag_evol: the variant random leaves no choice"):
+        VARIANTS["random"](engine, prompt="tag_evol")
+    with pytest.raises(DataError, match=r"tag_evol\.variant: expected one of paper, release-math, random, got 'papr'"):
+        draw_candidates(seeds(1), POOL, [1], variant="papr")
