@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .recipe import Recipe
-from .recipe_steps import EVOLUTIONS, MODEL_STEPS, CompareStep, EvolInstructStep, MeasureStep, OptimizeMethod
+from .recipe_evolving import EvolInstructStep, OptimizeMethod
+from .recipe_selecting import CompareStep, MeasureStep
+from .recipe_steps import EVOLUTIONS, MODEL_STEPS
 
 
 @dataclass(frozen=True)

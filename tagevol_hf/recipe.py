@@ -16,7 +16,8 @@ from .engines.usage import Limits as Caps
 from .engines.usage import Prices
 from .errors import RecipeError
 from .formats import MAX_CHARS
-from .recipe_steps import BEFORE, EVOLUTIONS, MODEL_STEPS, STEPS, Part, Source
+from .recipe_parts import Part, Source
+from .recipe_steps import BEFORE, EVOLUTIONS, MODEL_STEPS, STEPS
 
 _KEY = re.compile(r"://[^/?#]*@|[?&](?:api_?key|key|token|password)=", re.IGNORECASE)
 

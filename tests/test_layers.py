@@ -18,7 +18,7 @@ LAYERS = (
     ("stage", "asking"),
     ("tags",),
     ("evolve", "selection", "measure", "training", "evals"),
-    ("recipe", "recipe_steps", "recipe_file", "plan"),
+    ("recipe", "recipe_parts", "recipe_evolving", "recipe_selecting", "recipe_steps", "recipe_file", "plan"),
     ("run_folder", "step_record", "pipeline", "study", "distributed", "report", "hub", "launch"),
     ("cli", "cli_store", "cli_compare"),
 )

@@ -178,6 +178,8 @@ def test_wrong_options_of_tag_evol(options, message):
         ([{"agree": {}}], {}, r"steps\[0\].agree needs the step respond before it"),
         ([{"evol_instruct": {"operators": ["deepn"]}}], {}, "evol_instruct.operators.0: .*'deepen'"),
         ([{"evol_instruct": {"rounds": 11}}], {}, "evol_instruct.rounds: "),
+        ([{"aspect_tags": {"method": "two-call", "prompt": "x"}}], {}, "prompt: two calls have a prompt each"),
+        ([{"optimize_method": {"attempts": 3}}, {"auto_evol": {}}], {}, "attempts: the loop has prompts and limits of"),
         ([{"aspect_tags": {}}, {"tag_pool": {"fom": "x"}}], {}, r'tag_pool.fom is not a field; did you mean "from"\?'),
         (
             [{"optimize_method": {}}, {"auto_evol": {}}],

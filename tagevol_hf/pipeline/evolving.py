@@ -14,7 +14,8 @@ from ..evolve.review import TagReview
 from ..evolve.tag_evol import draw_candidates
 from ..evolve.variants import VARIANTS
 from ..measure.obedience import reply_obedience
-from ..recipe_steps import AspectTags, ModelStep, TagPoolStep
+from ..recipe_evolving import AspectTags, TagPoolStep
+from ..recipe_parts import ModelStep
 from ..rows import Row, iterate
 from ..stage import Stage
 from ..tags.embed import open_embedder
@@ -93,6 +94,8 @@ def optimize_method(journey: Journey, options: Any) -> None:
             candidates=options.candidates,
             dev=options.dev,
             subset=options.subset,
+            temperature=options.temperature,
+            top_p=options.top_p,
             seed=journey.recipe.seed,
         )
         found.save(journey.run.path / "method.json")

@@ -11,7 +11,7 @@ from ..evolve.eliminate import Eliminator
 from ..evolve.rounds import Rewriter, evolve_in_rounds
 from ..formats import MAX_CHARS, prepare
 from ..recipe import Recipe
-from ..recipe_steps import ModelStep, Source
+from ..recipe_parts import ModelStep, Source
 from ..run_folder import RunFolder
 from ..sources import load, together
 from ..stage import Stage
