@@ -83,7 +83,8 @@ def _override(body: dict[str, Any], text: str) -> None:
         if Path(value).exists():
             parsed = str(Path(value).resolve())
         if isinstance(body.get("data"), dict):
-            body["data"].pop("also", None)  # other data in place of all of the recipe's
+            for name in ("also", "config", "revision"):  # they belong to the recipe's own data
+                body["data"].pop(name, None)
     _set(body, key.split("."), parsed, f"--set {text}")
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tagevol_hf.errors import RecipeError
+from tagevol_hf.errors import DataError, RecipeError
 from tagevol_hf.pipeline import STEPS, curate
 from tagevol_hf.recipe import recipe_from
 from tagevol_hf.recipe_steps import STEPS as KNOWN
@@ -172,3 +172,10 @@ def test_contamination_by_a_test_set(source, tmp_path):
     assert measures["groups"]["all"]["contaminated_share"] == 1.0
     assert "difficulty" not in measures["groups"]["all"]
     assert step(done, "measure")["asked"] == 0
+
+
+def test_a_test_set_that_is_not_there_is_told_before_anything_is_asked(source, tmp_path):
+    steps = ({"evol_instruct": {}}, {"measure": {"references": [{"source": "none.jsonl"}]}})
+    with pytest.raises(DataError, match=r"measure\.references: 'none.jsonl': cannot be read .*references=\[\]"):
+        run(source, tmp_path / "run", *steps)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["asked"] == 0

@@ -206,10 +206,13 @@ def test_the_pool_of_another_run_is_one_line(tmp_path):
 
 def test_several_sources_and_an_override_in_place_of_all(tmp_path):
     (tmp_path / "more.jsonl").write_text("")
-    data = {"source": "owner/name", "also": [{"source": "more.jsonl", "columns": {"instruction": "problem"}}]}
+    also = [{"source": "more.jsonl", "columns": {"instruction": "problem"}}]
+    data = {"source": "owner/name", "config": "main", "columns": {"instruction": "question"}, "also": also}
     recipe = load_recipe(write(tmp_path, with_(data=data)))
     assert [part.source for part in recipe.data.also] == [str(tmp_path / "more.jsonl")]
-    assert load_recipe(tmp_path, ["data.source=mine/other"]).data.also == []
+    other = load_recipe(tmp_path, ["data.source=mine/other"]).data
+    assert (other.also, other.config, other.columns) == ([], None, {"instruction": "question"})
+    assert load_recipe(tmp_path, ["data.source=mine/other", "data.config=x"]).data.config == "x"
     with pytest.raises(RecipeError, match=r'data.also.0.colums is not a field; did you mean "columns"\?'):
         recipe_from(with_(data={"source": "a", "also": [{"source": "b", "colums": {}}]}))
 

@@ -80,7 +80,7 @@ def load_rows(journey: Journey) -> None:
     """Read the data and bring it into the form of a row; read the test sets too, so that a missing one is told now."""
     measuring = journey.recipe.option("measure")
     for part in measuring.references if measuring else ():
-        journey.references[name_of(part)] = read(part)["instruction"][:]
+        journey.references[name_of(part)] = _reference(part)
     data = journey.recipe.data
     parts = {name_of(part): read(part, data.max_chars, data.limit) for part in (data, *data.also)}
     rows = together(parts) if data.also else next(iter(parts.values()))
@@ -101,6 +101,16 @@ def read(part: Source, max_chars: int = MAX_CHARS, limit: int | None = None) -> 
         raise DataError(f"data.source {part.source!r}: the data set has no rows")
     rows: Dataset = prepare(source, part.columns, max_chars)
     return rows
+
+
+def _reference(part: Source) -> list[str]:
+    """The texts of a test set."""
+    try:
+        texts: list[str] = read(part)["instruction"][:]
+    except DataError as fault:
+        told = str(fault).removeprefix("data.source ")
+        raise DataError(f"measure.references: {told}; leave them out by --set measure.references=[]") from None
+    return texts
 
 
 def name_of(part: Source) -> str:
