@@ -91,7 +91,8 @@ def measure(journey: Journey, options: Any) -> None:
     from ..tags.embed import open_embedder
 
     with journey.run.step("measure", "fold", len(journey.rows)) as record:
-        tagger = journey.stage(OpenTagger, "measure", options, record) if options.sample else None
+        tagging = {"max_tags": options.max_tags}
+        tagger = journey.stage(OpenTagger, "measure", options, record, **tagging) if options.sample else None
         measures = measured(
             journey.rows,
             tagger,
