@@ -63,6 +63,7 @@ def test_a_small_run_holds_its_targets(calls):
     assert all(check.held for check in outcome.checks), outcome.checks
     whole = {line["method"]: line for line in outcome.table if line["faults"] == "0%"}
     assert whole["Tag-Evol, budgets 1 3 5"]["calls"] == 120
+    assert whole["Tag-Evol, budgets 1 3 5"]["tags, judge, answers"] == 40  # a seed is tagged once, for all budgets
     assert whole["Evol-Instruct, 3 rounds"]["last round only"] == "3.000"
     assert {line["longest chain"] for name, line in whole.items() if "Tag-Evol" not in name} == {3}
-    assert whole["Evol-Instruct, 3 rounds, elimination"]["judge and answers"] == 240
+    assert whole["Evol-Instruct, 3 rounds, elimination"]["tags, judge, answers"] == 240

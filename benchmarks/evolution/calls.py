@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from datasets import Dataset, Features, List, Value
+from datasets import Dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks" / "engines"), str(Path(__file__).parent)]
@@ -35,8 +35,9 @@ from tagevol_hf.evolve.respond import Responder  # noqa: E402
 from tagevol_hf.evolve.rounds import evolve_in_rounds  # noqa: E402
 from tagevol_hf.evolve.tag_evol import TagEvol, draw_candidates  # noqa: E402
 from tagevol_hf.formats import prepare  # noqa: E402
-from tagevol_hf.rows import ROW_FEATURES, split_rejected  # noqa: E402
+from tagevol_hf.rows import split_rejected  # noqa: E402
 from tagevol_hf.tags.pool import TagPool  # noqa: E402
+from tagevol_hf.tags.taggers import AspectTagger  # noqa: E402
 
 _BUDGETS, _ROUNDS, _CALLS = (1, 3, 5), 3, 1.05
 _FAULTS = (0.0, 0.02)
@@ -44,11 +45,10 @@ Method = Callable[[list[str], StoredEngine], Dataset]
 
 
 def tag_evol(seeds: list[str], engine: StoredEngine) -> Dataset:
-    """Three budgets, each from the seed. The tags are there already: they are asked for once a seed, by all budgets."""
-    tagged = Features({**ROW_FEATURES, "tags": List(Value("string"))})
-    rows = [{**row, "tags": ["planning"]} for row in prepare(Dataset.from_dict({"instruction": seeds}))]
+    """The seeds are tagged, a call each, which all budgets share; then three budgets, each from the seed."""
+    tagged = AspectTagger(engine).apply(prepare(Dataset.from_dict({"instruction": seeds})))
     pool = TagPool({f"field {number} of knowledge": {"topic": 1} for number in range(200)})
-    return TagEvol(engine).apply(draw_candidates(Dataset.from_list(rows, features=tagged), pool, _BUDGETS))
+    return TagEvol(engine).apply(draw_candidates(tagged, pool, _BUDGETS))
 
 
 def evol_instruct(seeds: list[str], engine: StoredEngine) -> Dataset:
@@ -147,12 +147,12 @@ def _add(
             "method": name,
             "faults": f"{faults:.0%}",
             "calls": evolving,
-            "judge and answers": others,
+            "tags, judge, answers": others,
             "accepted": accepted,
             "rejected": rejected,
             "calls a row": f"{each:.3f}",
             "last round only": "" if each_last is None else f"{each_last:.3f}",
-            "tokens a row": f"{tokens / max(1, accepted):,.0f}",
+            "tokens a row (characters / 4)": f"{tokens / max(1, accepted):,.0f}",
             "longest chain": server.longest_chain,
         }
     )

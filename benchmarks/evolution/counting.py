@@ -102,6 +102,8 @@ class Server:
         title = str(schema.get("title", ""))
         if title == "evol_equality":
             return title, json.dumps({"difference": "a further case", "equal": False})
+        if title == "aspect_tags":
+            return title, json.dumps({"aspects": [{"aspect": "skill", "tags": ["planning"]}]})
         if title == "tag_evol":
             chosen = schema["properties"]["chosen"]["minItems"]
             text = self._evolved(prompt)
