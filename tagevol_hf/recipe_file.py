@@ -12,6 +12,7 @@ from .errors import RecipeError
 from .recipe import Recipe, check_known, recipe_from
 from .recipe_steps import STEPS
 
+_NAMES = {"recipe": "curate.yaml", "study": "study.yaml"}  # of the file in a folder
 _FILES = ("prompt", "method", "start", "from", "add")  # of a step, where they name a file or a folder
 
 
@@ -28,7 +29,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), limit: int | No
         RecipeError: If the file is missing or not valid, or an override names nothing.
     """
     file = Path(path) / "curate.yaml" if Path(path).is_dir() else Path(path)
-    body = _yaml(file)
+    body = yaml_mapping(file, "recipe", "name, data, engines, steps")
     for override in overrides:
         _override(body, override)
     _local_paths(body, file.parent)
@@ -37,15 +38,25 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), limit: int | No
     return recipe_from(body, str(file))
 
 
-def _yaml(file: Path) -> dict[str, Any]:
+def yaml_mapping(file: Path, kind: str, keys: str) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Args:
+        file: The file.
+        kind: What it holds, "recipe" or "study", for messages.
+        keys: What it should hold, for the message about one that is no mapping.
+
+    Raises:
+        RecipeError: If there is no such file, or it is not valid YAML or no mapping.
+    """
     try:
         body = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecipeError(f"{file}: no such recipe; give a YAML file or a folder that holds curate.yaml") from None
+        raise RecipeError(f"{file}: no such {kind}; give a YAML file or a folder that holds {_NAMES[kind]}") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as fault:
         raise RecipeError(f"{file}: not valid YAML ({' '.join(str(fault).split())})") from None
     if not isinstance(body, dict):
-        raise RecipeError(f"{file}: expected keys and values (name, data, engines, steps), got {type(body).__name__}")
+        raise RecipeError(f"{file}: expected keys and values ({keys}), got {type(body).__name__}")
     return body
 
 

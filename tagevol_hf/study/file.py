@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from ..errors import RecipeError
 from ..recipe import valid_part
+from ..recipe_file import yaml_mapping
 from ..recipe_parts import Part
 from ..recipe_selecting import MeasureStep
 
@@ -110,14 +110,7 @@ def load_study(path: str | Path) -> tuple[Study, Path]:
         RecipeError: If the file is missing or not valid.
     """
     file = Path(path) / "study.yaml" if Path(path).is_dir() else Path(path)
-    try:
-        body = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"{file}: no such study; give a YAML file or a folder that holds study.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as fault:
-        raise RecipeError(f"{file}: not valid YAML ({' '.join(str(fault).split())})") from None
-    if not isinstance(body, dict):
-        raise RecipeError(f"{file}: expected keys and values (name, recipe, arms or sweep), got {type(body).__name__}")
+    body = yaml_mapping(file, "study", "name, recipe, arms or sweep")
     study: Study = valid_part(Study, body, str(file))
     return study, file
 
