@@ -1,9 +1,11 @@
-"""Embedders: short texts → unit vectors, by character n-grams or by a sentence-transformers model."""
+"""Embedders: short texts → unit vectors, by character n-grams, a sentence-transformers model or static embeddings."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.util
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, MissingExtraError
+from ..progress import announce
+
+PHRASE_BERT = "whaleloops/phrase-bert"
+_PATIENCE = 5.0  # seconds to wait for the Hub
 
 Vectors = npt.NDArray[np.float32]
 
@@ -33,6 +39,8 @@ class Embedder(Protocol):
 @dataclass(frozen=True)
 class NgramEmbedder:
     """Hashed character n-grams inside word borders: similar spelling, similar vector; no download, no training.
+
+    The order of words has no say: "data analysis" and "analysis of data" are near, and so they should be as tags.
 
     Attributes:
         dimension: Length of a vector, d.
@@ -66,9 +74,7 @@ class NgramEmbedder:
 
 
 class SentenceEmbedder:
-    """A sentence-transformers model, static embeddings included; it is loaded at the first use.
-
-    A static model of model2vec must be stored in a floating-point type; sentence-transformers reads no int8 ones.
+    """A sentence-transformers model; it is loaded at the first use.
 
     Args:
         model: Folder of the model, or its Hub id.
@@ -80,8 +86,7 @@ class SentenceEmbedder:
     @functools.cached_property
     def identity(self) -> str:
         """The Hub id, or for a folder its name and the digest of its files."""
-        folder = Path(self.model)
-        return f"{folder.name}@{_digest(folder)}" if folder.is_dir() else self.model
+        return _identity(self.model)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """As `Embedder.encode`.
@@ -102,15 +107,99 @@ class SentenceEmbedder:
         try:
             return SentenceTransformer(self.model)
         except (OSError, ValueError, RuntimeError) as fault:
-            raise DataError(
-                f"embedder {self.model!r}: cannot be loaded ({' '.join(str(fault).split())}); expected builtin, "
-                "the folder of a sentence-transformers model, or its Hub id"
-            ) from None
+            raise _unusable(self.model, fault) from None
+
+
+class StaticEmbedder:
+    """A static embedding of model2vec (a vector for each token, no network), also with whole-number weights.
+
+    Args:
+        folder: Folder of the model.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """The folder's name and the digest of its files."""
+        return _identity(str(self.folder))
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """As `Embedder.encode`.
+
+        Raises:
+            MissingExtraError: If model2vec is not installed.
+            DataError: If the model cannot be loaded.
+        """
+        if not texts:
+            return np.zeros((0, self._loaded.dim), dtype=np.float32)
+        return _unit(np.asarray(self._loaded.encode(list(texts), use_multiprocessing=False), dtype=np.float32))
+
+    @functools.cached_property
+    def _loaded(self) -> Any:
+        try:
+            from model2vec import StaticModel
+        except ImportError:
+            raise MissingExtraError("model2vec", "embed") from None
+        try:
+            return StaticModel.from_pretrained(self.folder)
+        except (OSError, ValueError, RuntimeError, KeyError) as fault:
+            raise _unusable(str(self.folder), fault) from None
 
 
 def open_embedder(spec: str) -> Embedder:
-    """The embedder that a recipe names: "builtin", the folder of a sentence-transformers model, or its Hub id."""
-    return NgramEmbedder() if spec == "builtin" else SentenceEmbedder(spec)
+    """The embedder that a recipe names.
+
+    Args:
+        spec: "builtin"; "phrase-bert" (the papers' model, whaleloops/phrase-bert on the Hub); "auto", which is
+            Phrase-BERT where it can be had and else the built-in one, and says which and why; the folder of a
+            sentence-transformers or model2vec model; or a Hub id.
+    """
+    if spec == "auto":
+        hindrance = _hindrance()
+        announce(
+            "embedder: Phrase-BERT" if not hindrance else f"embedder: the built-in character n-grams ({hindrance})"
+        )
+        spec = "builtin" if hindrance else "phrase-bert"
+    if spec == "builtin":
+        return NgramEmbedder()
+    if _is_static(Path(spec)):
+        return StaticEmbedder(spec)
+    return SentenceEmbedder(PHRASE_BERT if spec == "phrase-bert" else spec)
+
+
+def _hindrance() -> str:
+    """Why Phrase-BERT cannot be had here; empty if it can."""
+    if importlib.util.find_spec("sentence_transformers") is None:
+        return "for Phrase-BERT: pip install 'tagevol_hf[embed]'"
+    from huggingface_hub import HfApi, constants, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(PHRASE_BERT, "config.json"), str):
+        return ""
+    if constants.HF_HUB_OFFLINE:
+        return "Phrase-BERT is not in the local cache, and HF_HUB_OFFLINE is set"
+    try:
+        HfApi().model_info(PHRASE_BERT, timeout=_PATIENCE)
+    except Exception as fault:
+        return f"Phrase-BERT is not in the local cache, and the Hub does not give it: {type(fault).__name__}"
+    return ""
+
+
+def _is_static(folder: Path) -> bool:
+    """Whether the folder holds a model of model2vec."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get("model_type") == "model2vec"
+
+
+def _unusable(model: str, fault: Exception) -> DataError:
+    return DataError(
+        f"embedder {model!r}: cannot be loaded ({' '.join(str(fault).split())}); expected auto, builtin, phrase-bert, "
+        "the folder of a sentence-transformers or model2vec model, or a Hub id"
+    )
 
 
 def _unit(vectors: Vectors) -> Vectors:
@@ -120,6 +209,11 @@ def _unit(vectors: Vectors) -> Vectors:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = np.where(lengths > 0, vectors, np.eye(1, vectors.shape[1], dtype=np.float32))
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
+
+
+def _identity(model: str) -> str:
+    folder = Path(model)
+    return f"{folder.name}@{_digest(folder)}" if folder.is_dir() else model
 
 
 def _digest(folder: Path) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from .embed import Embedder
+from .embed import Embedder, Vectors
 
-_BLOCK = 128
+_BLOCK = 512  # names a block; a block's products with all others take 4 bytes each
+_DOUBT = 1e-5  # products of 32 bits that are nearer to the border than this are computed again in 64 bits
+
+Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,10 @@ class Joined:
 def join_near(weights: Mapping[str, int], embedder: Embedder, eps: float) -> dict[str, Joined]:
     """The names that are merged into a more frequent one.
 
-    Density clustering (DBSCAN, cosine distance, every point a core point): names are in one group where a chain of
-    neighbours at most `eps` apart leads from one to the other. The most frequent name of a group stays (ties: the
-    first in the alphabet).
+    Density clustering (DBSCAN with cosine distance, every point a core point, which is the same as the connected
+    parts of the graph of neighbours): names are in one group where a chain of neighbours at most `eps` apart leads
+    from one to the other. The most frequent name of a group stays (ties: the first in the alphabet). Memory follows
+    the number of names and of neighbours, never their square.
 
     Args:
         weights: How often each name occurs.
@@ -40,22 +45,47 @@ def join_near(weights: Mapping[str, int], embedder: Embedder, eps: float) -> dic
     names = sorted(weights)
     if len(names) < 2:
         return {}
-    from sklearn import config_context
-    from sklearn.cluster import DBSCAN
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
     vectors = embedder.encode(names)
-    # Sums must not depend on the number of threads; distances are computed in blocks of so many MiB.
-    with threadpool_limits(limits=1), config_context(working_memory=_BLOCK):
-        groups = DBSCAN(eps=max(eps, 1e-6), min_samples=1, metric="cosine").fit_predict(vectors)
     members: dict[int, list[int]] = {}
-    for place, group in enumerate(groups.tolist()):
+    for place, group in enumerate(_groups(vectors, max(eps, 1e-6)).tolist()):
         members.setdefault(group, []).append(place)
     joined: dict[str, Joined] = {}
     for places in members.values():
         head = min(places, key=lambda place: (-weights[names[place]], names[place]))
         for place in places:
             if place != head:
-                distance = max(0.0, 1.0 - float(np.dot(vectors[place], vectors[head])))
+                exact = vectors[[place, head]].astype(np.float64)
+                distance = max(0.0, 1.0 - float(np.dot(exact[0], exact[1])))
                 joined[names[place]] = Joined(names[head], round(distance, 4))
     return joined
+
+
+def _groups(vectors: Vectors, eps: float) -> Places:
+    """Number of each name's group."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    pairs = list(_neighbours(vectors, eps))
+    ones = np.concatenate([one for one, _ in pairs])
+    others = np.concatenate([other for _, other in pairs])
+    size = len(vectors)
+    graph = coo_array((np.ones(len(ones), np.int8), (ones, others)), shape=(size, size))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+
+
+def _neighbours(vectors: Vectors, eps: float) -> Iterator[tuple[Places, Places]]:
+    """Places of names at most eps apart, each pair once, block by block.
+
+    The sums of a product depend on the number of threads in their last bits, so what lies at the border is computed
+    again, in a way that does not.
+    """
+    least = 1.0 - eps
+    for start in range(0, len(vectors), _BLOCK):
+        products = vectors[start : start + _BLOCK] @ vectors[start:].T
+        ones, others = np.nonzero(products >= least - _DOUBT)
+        doubtful = products[ones, others] < least + _DOUBT
+        near = ~doubtful
+        exact = [vectors[[start + one, start + other]].astype(np.float64)
+                 for one, other in zip(ones[doubtful], others[doubtful], strict=True)]  # fmt: skip
+        near[doubtful] = [float(np.einsum("d,d->", one, other)) >= least for one, other in exact]
+        yield ones[near] + start, others[near] + start

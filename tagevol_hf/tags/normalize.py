@@ -1,7 +1,8 @@
 """The tag normaliser of InsTag (arXiv 2308.07074, section 3.2), used by TACOS: raw tags → canonical names.
 
-Three steps decide once, on all tags of a data set: rare tags leave (frequency), spellings of the same tag merge
-(rule), near-equal tags merge (semantic). The result is a table that says for every raw tag where it went, and why.
+Four steps decide once, on all tags of a data set: rare tags leave (frequency), spellings of the same tag merge (rule),
+near-equal tags merge (semantic), tags that nearly always come together merge (association). The result is a table
+that says for every raw tag where it went, at which step, and why.
 """
 
 from __future__ import annotations
@@ -13,41 +14,22 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from datasets import Dataset, Features, List, Value
 
 from ..errors import DataError
 from ..rows import Row, iterate, with_columns
+from .associate import TagRows
 from .embed import Embedder
-from .merge import Joined, join_near
-from .rule import Stem, plain, rule_key
+from .normalization import PRESETS, Normalization
+from .rule import plain
+from .steps import Entry, Found, key_of
 
-_FORMAT = 1
+__all__ = ["LABELS", "PRESETS", "Entry", "Normalization", "TagNormalizer", "add_labels", "fit_normalizer"]
+
+_FORMAT = 2
 LABELS = Features({"labels": List(Value("string"))})
-
-Step = Literal["frequency", "rule", "semantic", "kept"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What became of one raw tag.
-
-    Attributes:
-        tag: The raw tag.
-        count: Rows that have it.
-        key: Its rule key.
-        canonical: The name it goes by, or None where it was too rare.
-        step: The step that decided: "kept" means that the tag is a canonical name.
-        why: The reason in one line.
-    """
-
-    tag: str
-    count: int
-    key: str
-    canonical: str | None
-    step: Step
-    why: str
 
 
 @dataclass(frozen=True)
@@ -60,44 +42,42 @@ class TagNormalizer:
     Attributes:
         entries: One for each raw tag, sorted by tag.
         rows: Rows that it was fitted on.
-        alpha: Tags of fewer rows than this are rare.
-        stem: How the rule step treats English words, see `rule_key`.
-        eps: Greatest cosine distance between neighbours in the semantic step, in 0..2.
+        settings: The steps, with the numbers that were used.
         embedder: Identity of the embedder; None where there was no semantic step.
     """
 
     entries: tuple[Entry, ...]
     rows: int
-    alpha: int
-    stem: Stem
-    eps: float
+    settings: Normalization
     embedder: str | None
 
     @classmethod
     def fit(
         cls,
         tag_lists: Iterable[Sequence[str]],
-        *,
-        alpha: int | None = None,
-        stem: Stem = "inflection",
+        settings: Normalization | None = None,
         embedder: Embedder | None = None,
-        eps: float = 0.05,
     ) -> TagNormalizer:
         """Fit on the tags of each row.
 
         Args:
-            tag_lists: The tags of one row each; blank tags are ignored.
-            alpha: Least number of rows that a tag must have, >= 1; None scales InsTag's 20 to the number of rows N:
-                max(2, round(20 * N / 52000)). A rare tag with the rule key of a tag that stays is merged all the same.
-            stem: See `rule_key`.
-            embedder: For the semantic step; None leaves it out.
-            eps: Greatest cosine distance of two neighbours there, in 0..2.
+            tag_lists: The tags of one row each; blank tags are ignored. Read once.
+            settings: The steps; `Normalization()` by default.
+            embedder: For the semantic step, which is left out without one.
+
+        Raises:
+            DataError: If a setting is out of range.
         """
+        settings = settings or Normalization()
+        together = TagRows() if "association" in settings else None
         counts: Counter[str] = Counter()
         rows = 0
         for rows, tags in enumerate(tag_lists, 1):  # noqa: B007 - the number of rows is used below
-            counts.update({tag for tag in tags if tag.strip()})
-        return cls.from_counts(counts, rows=rows, alpha=alpha, stem=stem, embedder=embedder, eps=eps)
+            distinct = {tag for tag in tags if tag.strip()}
+            counts.update(distinct)
+            if together is not None:
+                together.add(distinct)
+        return cls._from(counts, rows, settings, embedder, together)
 
     @classmethod
     def from_counts(
@@ -105,39 +85,47 @@ class TagNormalizer:
         counts: Mapping[str, int],
         *,
         rows: int,
-        alpha: int | None = None,
-        stem: Stem = "inflection",
+        settings: Normalization | None = None,
         embedder: Embedder | None = None,
-        eps: float = 0.05,
     ) -> TagNormalizer:
-        """As `fit`, from how many of `rows` rows have each tag."""
-        alpha = max(2, round(20 * rows / 52_000)) if alpha is None else alpha
-        groups: dict[str, list[str]] = {}
-        for tag in sorted(counts, key=lambda tag: (-counts[tag], tag)):
-            groups.setdefault(rule_key(tag, stem), []).append(tag)
-        alive = {key: tags for key, tags in groups.items() if counts[tags[0]] >= alpha}
-        weights = {tags[0]: sum(counts[tag] for tag in tags) for tags in alive.values()}
-        joined = join_near(weights, embedder, eps) if embedder is not None else {}
-        entries = [
-            _entry(tag, counts[tag], key, tags[0] if key in alive else None, joined, alpha)
-            for key, tags in groups.items()
-            for tag in tags
-        ]
-        identity = None if embedder is None else embedder.identity
-        return cls(tuple(sorted(entries, key=lambda entry: entry.tag)), rows, alpha, stem, eps, identity)
+        """As `fit`, from how many of `rows` rows have each tag.
+
+        Raises:
+            DataError: If a setting is out of range, or the association step is asked for, which needs the rows.
+        """
+        settings = settings or Normalization()
+        if "association" in settings:
+            raise DataError("normalize_tags: the step association counts tags that come together; use fit, with rows")
+        return cls._from(counts, rows, settings, embedder, None)
+
+    @classmethod
+    def _from(
+        cls,
+        counts: Mapping[str, int],
+        rows: int,
+        settings: Normalization,
+        embedder: Embedder | None,
+        together: TagRows | None,
+    ) -> TagNormalizer:
+        settings = settings.for_rows(rows)
+        found = Found.of(counts, settings, embedder if "semantic" in settings else None, together)
+        entries = tuple(sorted(found.entries(counts), key=lambda entry: entry.tag))
+        identity = embedder.identity if embedder is not None and "semantic" in settings else None
+        return cls(entries, rows, settings, identity)
 
     def apply(self, tags: Sequence[str]) -> list[str]:
         """The distinct canonical names of a row's tags, in order.
 
         A tag that was not there at fitting goes by the rule step alone. Where none of the tags has a canonical name,
-        the row keeps its most frequent one (ties: the first), in its most frequent spelling, so that it does not
-        vanish. The result is empty only if there is no tag.
+        the row keeps its most frequent one (ties: the first), in its most frequent spelling, or, with
+        `orphans="rest"`, gets no name. Else the result is empty only if there is no tag.
         """
         given = [tag for tag in tags if tag.strip()]
         names = [name for tag in given if (name := self._canonical(tag)) is not None]
-        if given and not names:
+        if given and not names and self.settings.orphans == "best":
             best = max(given, key=self._count)
-            names = [self._spellings.get(rule_key(best, self.stem)) or plain(best)]
+            bare = plain(best) if "rule" in self.settings else best
+            names = [self._spellings.get(key_of(best, self.settings)) or bare]
         return list(dict.fromkeys(names))
 
     @property
@@ -150,7 +138,7 @@ class TagNormalizer:
         return self._table.get(tag)
 
     def summary(self) -> dict[str, Any]:
-        """Number of raw tags, of names, and of tags that left or were merged at each step; the parameters."""
+        """Number of raw tags, of names, and of tags that left or were merged at each step; the settings."""
         steps = Counter(entry.step for entry in self.entries)
         return {
             "raw_tags": len(self.entries),
@@ -158,9 +146,9 @@ class TagNormalizer:
             "too_rare": steps["frequency"],
             "merged_by_rule": steps["rule"],
             "merged_by_embedding": steps["semantic"],
-            "alpha": self.alpha,
-            "stem": self.stem,
-            "eps": self.eps,
+            "merged_by_association": steps["association"],
+            **dataclasses.asdict(self.settings),
+            "steps": ", ".join(self.settings.steps),
             "embedder": self.embedder,
         }
 
@@ -181,13 +169,13 @@ class TagNormalizer:
             if body.pop("format") != _FORMAT:
                 raise DataError(f"{path}: a tag normaliser of another format, expected {_FORMAT}; fit it again")
             entries = tuple(Entry(**entry) for entry in body.pop("entries"))
-            return cls(entries, **body)
+            return cls(entries, settings=Normalization(**body.pop("settings")), **body)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
             raise DataError(f"{path}: not a tag normaliser ({fault!r})") from None
 
     def _canonical(self, tag: str) -> str | None:
         known = self._table.get(tag)
-        return known.canonical if known is not None else self._by_key.get(rule_key(tag, self.stem))
+        return known.canonical if known is not None else self._by_key.get(key_of(tag, self.settings))
 
     def _count(self, tag: str) -> int:
         known = self._table.get(tag)
@@ -211,23 +199,17 @@ class TagNormalizer:
 
 
 def fit_normalizer(
-    dataset: Dataset,
-    *,
-    alpha: int | None = None,
-    stem: Stem = "inflection",
-    embedder: Embedder | None = None,
-    eps: float = 0.05,
+    dataset: Dataset, settings: Normalization | None = None, embedder: Embedder | None = None
 ) -> TagNormalizer:
     """Fit on the column `open_tags`; rejected rows do not count. The arguments are those of `TagNormalizer.fit`.
 
     Raises:
-        DataError: If there is no such column.
+        DataError: If there is no such column, or a setting is out of range.
     """
     _demand(dataset, "open_tags", "OpenTagger")
     have = [name for name in ("open_tags", "rejection") if name in dataset.column_names]
     rows = iterate(dataset.select_columns(have))
-    tag_lists = (_raw(row) for row in rows if row.get("rejection") is None)
-    return TagNormalizer.fit(tag_lists, alpha=alpha, stem=stem, embedder=embedder, eps=eps)
+    return TagNormalizer.fit((_raw(row) for row in rows if row.get("rejection") is None), settings, embedder)
 
 
 def add_labels(dataset: Dataset, normalizer: TagNormalizer) -> Dataset:
@@ -254,15 +236,3 @@ def _demand(dataset: Dataset, column: str, stage: str) -> None:
             f"the tag normaliser needs the column {column}; the data set has: {', '.join(dataset.column_names)}; "
             f"apply {stage} first"
         )
-
-
-def _entry(tag: str, count: int, key: str, head: str | None, joined: Mapping[str, Joined], alpha: int) -> Entry:
-    """The entry of one tag; `head` is the most frequent spelling of its rule group, None where that is rare."""
-    if head is None:
-        return Entry(tag, count, key, None, "frequency", f"fewer than {alpha} rows have it")
-    if (moved := joined.get(head)) is not None:
-        why = f"{head!r} is {moved.distance:.4f} from {moved.into!r} by cosine distance"
-        return Entry(tag, count, key, moved.into, "semantic", why)
-    if tag == head:
-        return Entry(tag, count, key, tag, "kept", "the most frequent name of its group")
-    return Entry(tag, count, key, head, "rule", f"the same but for case, signs or inflection ({key!r})")

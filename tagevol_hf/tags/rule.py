@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any, Literal
 
-Stem = Literal["inflection", "porter", "none"]
+Stem = Literal["inflection", "porter", "phrase", "none"]
 
 _POSSESSIVE = re.compile(r"(?<=\w)['’]s\b")
 _STRAY_SIGN = re.compile(r"(?<![^\s])[+#]+")  # "c++" and "c#" keep their signs, "#1" and "+" do not
@@ -27,9 +27,12 @@ def rule_key(tag: str, stem: Stem = "inflection") -> str:
         tag: Any text.
         stem: What is taken off English words. "inflection": the plural of every word, and -ing or -ed of the last
             word of a phrase ("goal-setting" = "goal set", but "setting" is not "set"). "porter": the Porter stem of
-            every word, as InsTag and TACOS do (it also merges "conversion" with "conversation"). "none": nothing.
+            every word, as InsTag does (it also merges "conversion" with "conversation"). "phrase": the Porter stem of
+            the whole phrase as if it were one word, as TACOS' released code does. "none": nothing.
     """
     words = plain(tag).split()
+    if stem == "phrase":
+        return _porter()(" ".join(words))
     if stem == "porter":
         return " ".join(_porter()(word) for word in words)
     if stem == "inflection":

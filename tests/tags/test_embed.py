@@ -1,7 +1,11 @@
+import json
 import os
+import subprocess
 import sys
 import types
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -106,3 +110,83 @@ def test_a_real_static_model_knows_synonyms(tmp_path):
     car, automobile, poem = SentenceEmbedder(tmp_path).encode(["car", "automobile", "poem"])
     assert car @ automobile > car @ poem
     assert np.linalg.norm(car) == pytest.approx(1, abs=1e-5)
+
+
+# --- Phrase-BERT where it can be had ----------------------------------------------------------------------------
+
+
+def opened(tmp_path, spec="auto", **environment):
+    """Identity of the embedder that a fresh process opens, and what it said."""
+    code = f"from tagevol_hf.tags.embed import open_embedder; print(open_embedder({spec!r}).identity)"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    home = {"HF_HOME": str(tmp_path / "hub"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**clean, **home, **environment}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr.strip()
+
+
+def test_auto_without_a_hub_is_the_builtin_one_and_says_why(tmp_path):
+    identity, said = opened(tmp_path, HF_HUB_OFFLINE="1")
+    assert identity == NgramEmbedder().identity
+    reason = "Phrase-BERT is not in the local cache, and HF_HUB_OFFLINE is set"
+    assert said == f"embedder: the built-in character n-grams ({reason})"
+
+
+@pytest.mark.slow
+def test_auto_asks_the_hub_and_takes_what_is_there(tmp_path):
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps({"id": "whaleloops/phrase-bert", "siblings": []}).encode()
+            status = 200 if self.path.startswith("/api/models/whaleloops/phrase-bert") and there else 404
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body if status == 200 else b"{}")
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        there = True
+        assert opened(tmp_path, HF_ENDPOINT=url) == ("whaleloops/phrase-bert", "embedder: Phrase-BERT")
+        there = False
+        identity, said = opened(tmp_path, HF_ENDPOINT=url)
+        assert identity == NgramEmbedder().identity
+        assert "the Hub does not give it: " in said
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.slow
+def test_auto_takes_phrase_bert_from_the_local_cache(tmp_path):
+    repo = tmp_path / "hub" / "hub" / "models--whaleloops--phrase-bert"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text("0" * 40)
+    (repo / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    (repo / "snapshots" / ("0" * 40) / "config.json").write_text("{}")
+    assert opened(tmp_path, HF_HUB_OFFLINE="1") == ("whaleloops/phrase-bert", "embedder: Phrase-BERT")
+
+
+def test_phrase_bert_by_its_name():
+    assert open_embedder("phrase-bert").identity == "whaleloops/phrase-bert"
+
+
+@pytest.mark.skipif(not MODEL.is_dir(), reason=f"{MODEL} is not there")
+def test_a_static_model_with_whole_number_weights():
+    embedder = open_embedder(str(MODEL))
+    near, other, far = embedder.encode(["cooking recipe", "recipe for a dish", "linear algebra"])
+    assert near @ other > near @ far + 0.3
+    assert np.linalg.norm(near) == pytest.approx(1, abs=1e-5)
+    assert embedder.encode([]).shape == (0, 128)
+    assert embedder.identity.startswith("potion-base-4m-int8@")
+
+
+def test_a_broken_static_model_is_named(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "model2vec"}')
+    with pytest.raises(DataError, match=r"cannot be loaded .* expected auto, builtin, phrase-bert"):
+        open_embedder(str(tmp_path)).encode(["x"])

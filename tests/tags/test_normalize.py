@@ -1,7 +1,4 @@
-import json
 import os
-import random
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +10,7 @@ from hypothesis import strategies as st
 from tagevol_hf.errors import DataError
 from tagevol_hf.rows import REJECTION, rejection
 from tagevol_hf.tags.embed import NgramEmbedder
-from tagevol_hf.tags.normalize import TagNormalizer, add_labels, fit_normalizer
+from tagevol_hf.tags.normalize import PRESETS, Normalization, TagNormalizer, add_labels, fit_normalizer
 from tagevol_hf.tags.rule import plain, rule_key
 
 DATA = Path(os.environ.get("TAGEVOL_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -25,6 +22,9 @@ TAGGED = Features(
         "rejection": REJECTION,
     }
 )
+
+
+ALL = Normalization(alpha=1)  # no tag is rare
 
 
 class Angles:
@@ -116,7 +116,8 @@ def test_plain_is_idempotent(text):
 
 def test_each_raw_tag_says_where_it_went_and_why():
     counts = {"Math Problem": 2, "math problems": 5, "arithmetic": 4, "sums": 9, "poem": 3, "rare": 1, "poems": 1}
-    fitted = TagNormalizer.from_counts(counts, rows=20, alpha=2, embedder=Angles(arithmetic=2, sums=1, poem=90))
+    embedder = Angles(arithmetic=2, sums=1, poem=90)
+    fitted = TagNormalizer.from_counts(counts, rows=20, settings=Normalization(alpha=2), embedder=embedder)
     table = {entry.tag: (entry.canonical, entry.step) for entry in fitted.entries}
     assert table == {
         "Math Problem": ("math problems", "rule"),
@@ -137,9 +138,14 @@ def test_each_raw_tag_says_where_it_went_and_why():
         "too_rare": 1,
         "merged_by_rule": 2,
         "merged_by_embedding": 1,
+        "merged_by_association": 0,
+        "steps": "frequency, rule, semantic",
         "alpha": 2,
         "stem": "inflection",
         "eps": 0.05,
+        "support": 4,
+        "confidence": 0.99,
+        "orphans": "best",
         "embedder": "angles",
     }
 
@@ -147,28 +153,29 @@ def test_each_raw_tag_says_where_it_went_and_why():
 def test_neighbours_chain_and_the_most_frequent_name_stays():
     # cosine distance 0.05 is 18.2 degrees: 0 - 15 - 30 is one chain, 60 stands apart
     embedder = Angles(a=0, b=15, c=30, d=60)
-    fitted = TagNormalizer.from_counts({"a": 3, "b": 3, "c": 2, "d": 9}, rows=9, alpha=1, embedder=embedder)
+    fitted = TagNormalizer.from_counts({"a": 3, "b": 3, "c": 2, "d": 9}, rows=9, settings=ALL, embedder=embedder)
     assert [fitted.apply([tag]) for tag in "abcd"] == [["a"], ["a"], ["a"], ["d"]]
 
 
 def test_ties_are_alphabetical():
-    fitted = TagNormalizer.from_counts({"Poems": 2, "poem": 2, "Poem": 2}, rows=6, alpha=1)
+    fitted = TagNormalizer.from_counts({"Poems": 2, "poem": 2, "Poem": 2}, rows=6, settings=ALL)
     assert fitted.apply(["poem"]) == ["Poem"]
 
 
 @pytest.mark.parametrize(("rows", "alpha"), [(0, 2), (100, 2), (6500, 2), (26_000, 10), (52_000, 20), (104_000, 40)])
 def test_alpha_is_scaled_to_the_data(rows, alpha):
-    assert TagNormalizer.from_counts({}, rows=rows).alpha == alpha
+    assert TagNormalizer.from_counts({}, rows=rows).settings.alpha == alpha
 
 
 def test_a_tag_counts_once_a_row():
-    fitted = TagNormalizer.fit([["a", "a", " "], ["b"]], alpha=1)
+    fitted = TagNormalizer.fit([["a", "a", " "], ["b"]], ALL)
     assert [(entry.tag, entry.count) for entry in fitted.entries] == [("a", 1), ("b", 1)]
     assert fitted.rows == 2
 
 
 def test_a_row_that_would_lose_everything_keeps_its_most_frequent_tag():
-    fitted = TagNormalizer.from_counts({"common": 9, "rare": 1, "rarer ones": 2, "Rarer One": 1}, rows=12, alpha=5)
+    counts = {"common": 9, "rare": 1, "rarer ones": 2, "Rarer One": 1}
+    fitted = TagNormalizer.from_counts(counts, rows=12, settings=Normalization(alpha=5))
     assert fitted.apply(["rare", "common"]) == ["common"]
     assert fitted.apply(["rare", "Rarer One", "rarer ones"]) == ["rarer ones"]
     assert fitted.apply(["Rarer One"]) == ["rarer ones"]  # in its most frequent spelling
@@ -178,7 +185,7 @@ def test_a_row_that_would_lose_everything_keeps_its_most_frequent_tag():
 
 
 def test_unseen_tags_go_by_rule():
-    fitted = TagNormalizer.from_counts({"word problem": 9, "poem": 9}, rows=12, alpha=5)
+    fitted = TagNormalizer.from_counts({"word problem": 9, "poem": 9}, rows=12, settings=Normalization(alpha=5))
     assert fitted.apply(["Word-Problems", "POEM", "poems", "unknown"]) == ["word problem", "poem"]
 
 
@@ -186,30 +193,114 @@ KNOWN = st.sampled_from(["Poem", "poems", "poem!", "story", "Stories", "诗", "c
 TAG_LISTS = st.lists(st.lists(KNOWN | st.text(max_size=6), max_size=4), max_size=12)
 
 
-@settings(max_examples=80, deadline=None)
-@given(TAG_LISTS, st.integers(1, 3), st.sampled_from(["inflection", "porter", "none"]), st.randoms())
-def test_idempotent_and_free_of_row_order(tag_lists, alpha, stem, random_source):
-    fitted = TagNormalizer.fit(tag_lists, alpha=alpha, stem=stem)
+SETTINGS = st.builds(
+    Normalization,
+    steps=st.sets(st.sampled_from(["frequency", "rule", "semantic", "association"])),
+    alpha=st.none() | st.integers(1, 3),
+    stem=st.sampled_from(["inflection", "porter", "phrase", "none"]),
+    eps=st.sampled_from([0.0, 0.05, 0.4]),
+    support=st.none() | st.integers(1, 2),
+    confidence=st.sampled_from([0.5, 0.99, 1.0]),
+    orphans=st.sampled_from(["best", "rest"]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(TAG_LISTS, SETTINGS | st.sampled_from(list(PRESETS.values())), st.randoms())
+def test_idempotent_and_free_of_row_order(tag_lists, how, random_source):
+    fitted = TagNormalizer.fit(tag_lists, how, NgramEmbedder(64))
     shuffled = random_source.sample(tag_lists, len(tag_lists))
-    assert TagNormalizer.fit(shuffled, alpha=alpha, stem=stem) == fitted
+    assert TagNormalizer.fit(shuffled, how, NgramEmbedder(64)) == fitted
     for name in fitted.names:
         assert fitted.apply([name]) == [name]
+    for entry in fitted.entries:
+        assert entry.canonical is None or entry.canonical in fitted.names
+        assert entry.why
     for tags in tag_lists:
         labels = fitted.apply(tags)
         assert fitted.apply(labels) == labels
-        assert bool(labels) == any(tag.strip() for tag in tags)
+        if how.orphans == "best":
+            assert bool(labels) == any(tag.strip() for tag in tags)
+
+
+# --- steps on and off, and the presets --------------------------------------------------------------------------
+
+
+def test_each_step_can_be_left_out():
+    rows = [["poem", "verse"]] * 5 + [["Poems", "verse"]] * 2 + [["ode"]] * 2 + [["rare"]]
+    near = Angles(poem=0, ode=5, verse=80, Poems=1)
+
+    def names(*steps):
+        return TagNormalizer.fit(rows, Normalization(steps=steps, alpha=2, support=3), near).names
+
+    assert names() == ["Poems", "ode", "poem", "rare", "verse"]
+    assert names("frequency") == ["Poems", "ode", "poem", "verse"]
+    assert names("rule") == ["ode", "poem", "rare", "verse"]
+    assert names("semantic") == ["poem", "rare", "verse"]  # "Poems" and "ode" are near "poem"
+    assert names("association") == ["Poems", "ode", "rare", "verse"]  # too few rows have "Poems"
+    assert names("frequency", "rule", "semantic") == ["poem", "verse"]
+    assert names("rule", "association") == ["ode", "poem", "rare"]
+
+
+def test_the_papers_preset_takes_all_four_steps():
+    paper = PRESETS["paper"]
+    assert paper.steps == ("frequency", "rule", "semantic", "association")
+    assert (paper.stem, paper.eps, paper.confidence) == ("porter", 0.05, 0.99)
+    scaled = paper.for_rows(52_000)
+    assert (scaled.alpha, scaled.support) == (20, 40)
+
+
+def test_the_release_stems_the_phrase_and_sends_orphans_to_the_rest():
+    rows = [["Word Problems"]] * 20 + [["word problem", "rare thing"]] + [["rare thing"]]
+    fitted = TagNormalizer.fit(rows, PRESETS["release"])
+    assert fitted.settings.alpha == 20
+    assert fitted.apply(["word problem"]) == ["Word Problems"]
+    assert fitted.apply(["rare thing"]) == []
+    # only the end of a phrase is stemmed
+    assert rule_key("studies plans", "phrase") == "studies plan"
+    assert rule_key("studies plans", "porter") == "studi plan"
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize(
+    "tag", ["中文写作", "مقالة", "программирование", "हिन्दी", "ไทย", "naïve idée", "日本語", "c++", "c#"]
+)
+def test_tags_of_every_script_survive_every_preset(name, tag):
+    fitted = TagNormalizer.fit([[tag]] * 30 + [["plain english"]] * 30, PRESETS[name], NgramEmbedder())
+    assert fitted.apply([tag]) == [tag]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"alpha": 0}, "normalize_tags.alpha: out of range, got 0"),
+        ({"support": 0}, "normalize_tags.support: out of range, got 0"),
+        ({"eps": 3.0}, "normalize_tags.eps: out of range, got 3.0"),
+        ({"confidence": 0.0}, "normalize_tags.confidence: out of range, got 0.0"),
+    ],
+)
+def test_a_number_out_of_range_is_named(change, message):
+    with pytest.raises(DataError, match=message):
+        TagNormalizer.fit([["a"]], Normalization(**change))
+
+
+def test_counts_alone_do_not_say_what_comes_together():
+    with pytest.raises(DataError, match="the step association counts tags that come together; use fit, with rows"):
+        TagNormalizer.from_counts({"a": 1}, rows=1, settings=PRESETS["paper"])
 
 
 # --- as a file and over a data set ------------------------------------------------------------------------------
 
 
 def test_saved_and_loaded_it_is_the_same(tmp_path):
-    fitted = TagNormalizer.from_counts({"诗": 3, "a\ud800": 2, "b": 1}, rows=4, alpha=2, embedder=NgramEmbedder())
+    fitted = TagNormalizer.from_counts({"诗": 3, "a\ud800": 2, "b": 1}, rows=4, embedder=NgramEmbedder())
     fitted.save(tmp_path / "tags.json")
     assert TagNormalizer.load(tmp_path / "tags.json") == fitted
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 9}', '{"format": 1, "entries": [{"tag": 1}]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format": 9}', '{"format": 2, "entries": [{"tag": 1}]}', '{"format": 1}']
+)
 def test_a_wrong_file_is_named(tmp_path, text):
     path = tmp_path / "tags.json"
     path.write_text(text)
@@ -222,7 +313,7 @@ def test_labels_are_added_and_rejected_rows_do_not_count():
     marked = dataset.map(
         lambda row: {"rejection": rejection("x", "timeout") if row["id"] == "2" else None}, features=TAGGED
     )
-    fitted = fit_normalizer(marked, alpha=1)
+    fitted = fit_normalizer(marked, ALL)
     assert [(entry.tag, entry.count) for entry in fitted.entries] == [("Poems", 1), ("haiku", 1), ("poem", 1)]
     labelled = add_labels(marked, fitted)
     assert labelled["labels"][:] == [["Poems"], ["Poems", "haiku"], [], []]
@@ -242,29 +333,3 @@ def test_a_missing_column_is_named():
         fit_normalizer(dataset)
     with pytest.raises(DataError, match="needs the column open_tags"):
         add_labels(dataset, TagNormalizer.fit([]))
-
-
-# --- real tags --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not REAL_TAGS.is_file(), reason=f"{REAL_TAGS} is not there")
-def test_real_tags():
-    counts = Counter()
-    for line in REAL_TAGS.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        counts[entry["tag"]] += entry["count"]
-    shuffled = list(counts.items())
-    random.Random(1).shuffle(shuffled)
-    fitted = TagNormalizer.from_counts(counts, rows=306_044, alpha=5, embedder=NgramEmbedder())
-    assert TagNormalizer.from_counts(dict(shuffled), rows=306_044, alpha=5, embedder=NgramEmbedder()) == fitted
-    assert len(fitted.entries) == len(counts) == 11_976
-    for name in fitted.names:
-        assert fitted.apply([name]) == [name]
-    frequent = [tag for tag, _ in counts.most_common(2500)]
-    assert {tag: fitted.apply([tag]) for tag in frequent if fitted.apply([tag]) != [tag]} == {
-        "problem-solving": ["problem solve"],
-        "fact-checking": ["fact check"],
-        "audience target": ["target audience"],
-        "seek information": ["information seek"],
-    }

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tagevol_hf.errors import DataError
 from tagevol_hf.rows import rejection
-from tagevol_hf.tags.normalize import TagNormalizer
+from tagevol_hf.tags.normalize import Normalization, TagNormalizer
 from tagevol_hf.tags.pool import TagPool
 from tagevol_hf.tags.taggers import ASPECTS
 
@@ -134,7 +134,9 @@ def test_near_duplicates_go_under_one_name():
         a={"x": ["prime number", "prime numbers"]}, b={"y": ["prime-numbers", "rare"]}, c={"x": ["prime numbers"]}
     )
     pool = TagPool.from_rows(rows, "s")
-    normalizer = TagNormalizer.from_counts({tag: pool.count(tag) for tag in pool.tags}, rows=3, alpha=2)
+    normalizer = TagNormalizer.from_counts(
+        {tag: pool.count(tag) for tag in pool.tags}, rows=3, settings=Normalization(alpha=2)
+    )
     merged = pool.normalized(normalizer)
     assert merged.aspects == {"prime numbers": {"x": 2, "y": 1}, "rare": {"y": 1}}
     assert (merged.count("prime numbers"), merged.row_sizes) == (3, [1, 2, 1])

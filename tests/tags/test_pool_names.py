@@ -1,7 +1,7 @@
 from datasets import Dataset
 
 from tagevol_hf.tags.embed import NgramEmbedder
-from tagevol_hf.tags.normalize import TagNormalizer
+from tagevol_hf.tags.normalize import Normalization, TagNormalizer
 from tagevol_hf.tags.pool import TagPool
 from tagevol_hf.tags.pool_names import canonical_tags
 from tagevol_hf.tags.taggers import ASPECTS
@@ -14,9 +14,9 @@ def rows(*tag_lists):
     return data.cast_column("aspects", ASPECTS["aspects"]).cast_column("tags", ASPECTS["tags"])
 
 
-def fitted(pool, **options):
+def fitted(pool, eps=0.05, embedder=None):
     counts = {tag: pool.count(tag) for tag in pool.tags}
-    return TagNormalizer.from_counts(counts, rows=9, alpha=1, **options)
+    return TagNormalizer.from_counts(counts, rows=9, settings=Normalization(alpha=1, eps=eps), embedder=embedder)
 
 
 def test_spellings_become_one_in_the_pool_and_in_the_rows():
