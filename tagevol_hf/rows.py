@@ -91,6 +91,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "no_agreement": "the final answer is not the one that most further draws give",
         # TACOS (arXiv 2507.03673, section 3)
         "no_score": "no comparison of this row gave a score",
+        "same_clusters": "another row with the same set of clusters was kept in its place",
     }
 )
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-import numpy.typing as npt
 from datasets import Dataset, Features, List, Value
 
 from ..errors import DataError
-from ..rows import REJECTION, Row, iterate, rejection, with_columns
+from ..rows import REJECTION, Row, iterate, with_columns
 from ..tags.embed import Embedder, Vectors
+from .cluster_centres import REST, Clusters, Numbers, Places, closest
+from .cluster_sets import keep_one_per_label_set
 
-_FORMAT = 1
+__all__ = ["Clusters", "add_clusters", "fit_clusters", "keep_one_per_label_set"]
+
+Assignment: TypeAlias = Literal["paper", "release"]
+Labels: TypeAlias = tuple[str, ...]
+
 _NAMES = 3  # labels that name a cluster
 _STARTS = 10  # random starts of k-means
+_BLOCK = 4096  # label sets at a time
 
 CLUSTERS = Features(
     {
@@ -30,72 +34,14 @@ CLUSTERS = Features(
     }
 )
 
-Numbers = npt.NDArray[np.float64]
 
+@dataclass(frozen=True)
+class _Place:
+    """Where the rows of one set of labels belong."""
 
-@dataclass(frozen=True, eq=False)
-class Clusters:
-    """Centres of clusters of labels; a value that can be saved, loaded and applied to other rows.
-
-    Attributes:
-        centres: Shape (k, d), the heaviest cluster first; rounded to six decimals, so that a saved file is exact.
-        names: The most typical labels of each cluster, frequent and close to the centre, at most three.
-        seed: Seed of k-means.
-        embedder: Identity of the embedder that gave the vectors.
-        note: Says so if there are fewer clusters than were asked for; else empty.
-    """
-
-    centres: Numbers
-    names: tuple[tuple[str, ...], ...]
-    seed: int
-    embedder: str
-    note: str = ""
-
-    @property
-    def k(self) -> int:
-        """Number of clusters."""
-        return len(self.centres)
-
-    def nearest(self, vectors: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """For each vector the clusters from the nearest to the farthest; (n, d) → (n, k); ties: the lower number.
-
-        Nearness is the cosine: by Euclidean distance the mean vectors of rows with several labels, which are short,
-        would nearly all fall to the shortest centre.
-        """
-        points = np.asarray(vectors, dtype=np.float64)
-        lengths = np.maximum(np.linalg.norm(self.centres, axis=1), 1e-12)
-        distances = -np.einsum("nd,kd->nk", points, self.centres) / lengths[None, :]
-        return np.argsort(np.round(distances, 9), axis=1, kind="stable").astype(np.int64)
-
-    def save(self, path: str | Path) -> None:
-        """Write the clusters as JSON."""
-        body = {
-            "format": _FORMAT,
-            "shape": self.centres.shape,
-            "seed": self.seed,
-            "embedder": self.embedder,
-            "note": self.note,
-            "names": self.names,
-            "centres": self.centres.tolist(),
-        }
-        Path(path).write_text(json.dumps(body, ensure_ascii=False), encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> Clusters:
-        """Read clusters that `save` wrote.
-
-        Raises:
-            DataError: If the file cannot be read or does not hold clusters.
-        """
-        try:
-            body: Any = json.loads(Path(path).read_text(encoding="utf-8"))
-            if body["format"] != _FORMAT:
-                raise DataError(f"{path}: clusters of format {body['format']}, expected {_FORMAT}; fit them again")
-            names = tuple(tuple(labels) for labels in body["names"])
-            centres = np.asarray(body["centres"], dtype=np.float64).reshape(body["shape"])
-            return cls(centres, names, body["seed"], body["embedder"], body["note"])
-        except (OSError, ValueError, KeyError, TypeError) as fault:
-            raise DataError(f"{path}: not a file of clusters ({fault!r})") from None
+    home: int
+    clusters: list[int]
+    nearest_other: int | None
 
 
 def fit_clusters(dataset: Dataset, *, k: int, embedder: Embedder, seed: int = 42) -> Clusters:
@@ -104,7 +50,7 @@ def fit_clusters(dataset: Dataset, *, k: int, embedder: Embedder, seed: int = 42
     The labels are sorted and one thread computes, so neither row order nor the machine's cores change the result.
 
     Args:
-        dataset: Rows with the column `labels`.
+        dataset: Rows with the column `labels`; rejected ones and those without labels have no say.
         k: Number of clusters, >= 1 (the paper's 50); fewer if there are not so many distinct label vectors.
         embedder: Turns labels into vectors.
         seed: Seed of the ten random starts.
@@ -114,8 +60,8 @@ def fit_clusters(dataset: Dataset, *, k: int, embedder: Embedder, seed: int = 42
     """
     if k < 1:
         raise DataError(f"cluster.k: expected at least 1, got {k}")
-    _demand(dataset)
-    counts = Counter(label for labels in _label_sets(dataset) for label in labels)
+    demand_labels(dataset)
+    counts = Counter(label for labels in label_sets(dataset) for label in labels)
     labels = sorted(counts)
     vectors = embedder.encode(labels)
     points, place = np.unique(vectors, axis=0, return_inverse=True)
@@ -123,69 +69,124 @@ def fit_clusters(dataset: Dataset, *, k: int, embedder: Embedder, seed: int = 42
     np.add.at(weights, place.ravel(), [counts[label] for label in labels])
     note = "" if len(points) >= k else f"{k} clusters asked for, {len(points)} distinct labels: {len(points)} clusters"
     centres = _heaviest_first(*_k_means(points, weights, min(k, len(points)), seed))
-    unnamed = Clusters(centres, ((),) * len(centres), seed, embedder.identity, note)
-    return Clusters(centres, _names(unnamed, labels, vectors, counts), seed, embedder.identity, note)
+    unnamed = Clusters(centres, (), seed, embedder.identity, note)
+    names = (*_names(unnamed, labels, vectors, counts), REST)
+    return Clusters(centres, names, seed, embedder.identity, note)
 
 
-def add_clusters(dataset: Dataset, clusters: Clusters, embedder: Embedder) -> Dataset:
+def add_clusters(dataset: Dataset, clusters: Clusters, embedder: Embedder, assign: Assignment = "paper") -> Dataset:
     """The data set with the clusters of its rows.
 
-    Writes `cluster` (the centre nearest to the mean of the row's label vectors, the paper's form), `clusters` (the
-    sorted set of its labels' clusters, the form of the paper's released code) and `nearest_other` (of the clusters
-    that have rows here the nearest one but its own; null where there is none). A row without labels is rejected with
-    "no_tags".
+    Writes `cluster` (the row's home: the centre nearest to the mean of its label vectors), `clusters` (those that the
+    row belongs to) and `nearest_other` (of the clusters that have rows here the one nearest to that mean, but for
+    those in `clusters`; null where there is none). A row without labels goes to the rest cluster, number
+    `clusters.k`, which has no nearest other. Rejected rows pass with nulls.
+
+    Args:
+        dataset: Rows with the column `labels`.
+        clusters: As `fit_clusters` gives them.
+        embedder: The one that they were fitted with.
+        assign: "paper": a row belongs to its home alone. "release": to the clusters of all its labels, as in the
+            paper's released code; the home is not always among them.
 
     Raises:
-        DataError: If there is no column `labels`, or the embedder is not that of the clusters.
+        DataError: If there is no column `labels`, `assign` is unknown, or the embedder is not that of the clusters.
     """
-    _demand(dataset)
-    if embedder.identity != clusters.embedder:
-        raise DataError(
-            f"these clusters were fitted with the embedder {clusters.embedder}, got {embedder.identity}; use the same"
-        )
-    places = _places(_label_sets(dataset), clusters, embedder)
-    if places and clusters.k == 0:
-        raise DataError("these clusters were fitted on rows without labels; fit them on the rows to be clustered")
-    occupied = {order[0] for order, _ in places.values()}
+    demand_labels(dataset)
+    check_embedder(clusters, embedder)
+    if assign not in get_args(Assignment):
+        raise DataError(f"cluster.assign: expected {' or '.join(get_args(Assignment))}, got {assign!r}")
+    places = _places(sorted({*label_sets(dataset)} - {()}), clusters, embedder, assign)
 
     def read(row: Row) -> dict[str, Any]:
-        mark = row.get("rejection")
-        labels = tuple(row["labels"] or ())
-        if mark is not None or not labels:
-            return {"rejection": mark or rejection("cluster", "no_tags", "the row has no label")}
-        order, own = places[labels]
-        other = next((number for number in order[1:] if number in occupied), None)
-        return {"cluster": order[0], "clusters": own, "nearest_other": other, "rejection": None}
+        if row.get("rejection") is not None:
+            return {"rejection": row["rejection"]}
+        place = places.get(_key(row["labels"]), _Place(clusters.k, [clusters.k], None))
+        return {"cluster": place.home, "clusters": place.clusters, "nearest_other": place.nearest_other}
 
     return with_columns(dataset, read, CLUSTERS)
 
 
-def _label_sets(dataset: Dataset) -> Iterator[tuple[str, ...]]:
-    """The labels of each row that is not rejected."""
+def label_sets(dataset: Dataset) -> Iterator[Labels]:
+    """The sorted labels of each row that is not rejected, in order."""
     have = [name for name in ("labels", "rejection") if name in dataset.column_names]
     for row in iterate(dataset.select_columns(have)):
         if row.get("rejection") is None:
-            yield tuple(row["labels"] or ())
+            yield _key(row["labels"])
 
 
-def _places(
-    label_sets: Iterable[tuple[str, ...]], clusters: Clusters, embedder: Embedder
-) -> dict[tuple[str, ...], tuple[list[int], list[int]]]:
-    """For each distinct list of labels: the clusters from its mean's nearest on, and its labels' own clusters."""
-    sets = sorted({labels for labels in label_sets if labels})
+def label_means(sets: Sequence[Labels], values: Numbers, place_of: dict[str, int]) -> Numbers:
+    """For each set of labels, none of them empty, the mean of its labels' rows of `values`."""
+    if not sets:
+        return np.zeros((0, values.shape[1]))
+    blocks = []
+    for start in range(0, len(sets), _BLOCK):
+        block = sets[start : start + _BLOCK]
+        sizes = np.array([len(labels) for labels in block])
+        flat = values[[place_of[label] for labels in block for label in labels]]
+        blocks.append(np.add.reduceat(flat, np.cumsum(sizes) - sizes, axis=0) / sizes[:, None])
+    return np.concatenate(blocks)
+
+
+def check_embedder(clusters: Clusters, embedder: Embedder) -> None:
+    """Refuse an embedder that is not the clusters' own.
+
+    Raises:
+        DataError: Names both.
+    """
+    if embedder.identity != clusters.embedder:
+        raise DataError(
+            f"these clusters were fitted with the embedder {clusters.embedder}, got {embedder.identity}; use the same"
+        )
+
+
+def demand_labels(dataset: Dataset) -> None:
+    """Refuse a data set without the column `labels`.
+
+    Raises:
+        DataError: Says what there is and what to do.
+    """
+    if "labels" not in dataset.column_names:
+        raise DataError(
+            f"clusters need the column labels; the data set has: {', '.join(dataset.column_names)}; "
+            "apply add_labels first"
+        )
+
+
+def _key(labels: Sequence[str] | None) -> Labels:
+    return tuple(sorted(labels or ()))
+
+
+def _places(sets: Sequence[Labels], clusters: Clusters, embedder: Embedder, assign: str) -> dict[Labels, _Place]:
+    """Where rows belong, by their labels."""
+    if sets and clusters.k == 0:
+        raise DataError("these clusters were fitted on rows without labels; fit them on the rows to be clustered")
+    if not sets:
+        return {}
     distinct = sorted({label for labels in sets for label in labels})
-    if not distinct or clusters.k == 0:
-        return dict.fromkeys(sets, ([], []))
-    vectors = embedder.encode(distinct)
-    vector = dict(zip(distinct, vectors, strict=True))
-    own = dict(zip(distinct, clusters.nearest(vectors)[:, 0].tolist(), strict=True))
-    found: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
-    for start in range(0, len(sets), 4096):
-        block = sets[start : start + 4096]
-        means = [np.mean([vector[label] for label in labels], axis=0, dtype=np.float64) for labels in block]
-        for labels, order in zip(block, clusters.nearest(means).tolist(), strict=True):
-            found[labels] = (order, sorted({own[label] for label in labels}))
-    return found
+    place_of = {label: place for place, label in enumerate(distinct)}
+    closeness = clusters.closeness(embedder.encode(distinct))
+    of_label = closest(closeness).tolist()
+    of_set = label_means(sets, closeness, place_of)  # closeness is linear
+    homes = closest(of_set)
+    if assign == "paper":
+        own = [[home] for home in homes.tolist()]
+    else:
+        own = [sorted({of_label[place_of[label]] for label in labels}) for labels in sets]
+    others = _nearest_others(of_set, own)
+    found = zip(homes.tolist(), own, others, strict=True)
+    return {labels: _Place(*place) for labels, place in zip(sets, found, strict=True)}
+
+
+def _nearest_others(closeness: Numbers, own: Sequence[Sequence[int]]) -> list[int | None]:
+    """The closest of all clusters that occur in `own`, but for those of the row itself."""
+    open_to = np.full(closeness.shape, -np.inf)
+    occupied = sorted({number for numbers in own for number in numbers})
+    open_to[:, occupied] = closeness[:, occupied]
+    sizes = [len(numbers) for numbers in own]
+    open_to[np.repeat(np.arange(len(own)), sizes), [number for numbers in own for number in numbers]] = -np.inf
+    there = open_to.max(axis=1) > -np.inf
+    return [number if some else None for number, some in zip(closest(open_to).tolist(), there.tolist(), strict=True)]
 
 
 def _k_means(points: Vectors, weights: Numbers, k: int, seed: int) -> tuple[Numbers, Numbers]:
@@ -214,17 +215,8 @@ def _names(
     """The labels with the greatest product of count and closeness to the centre, by cluster."""
     ranked: list[list[tuple[float, str]]] = [[] for _ in range(clusters.k)]
     if labels:
-        closest = clusters.nearest(vectors)[:, 0].tolist()
-        for label, vector, number in zip(labels, vectors, closest, strict=True):
-            centre = clusters.centres[number]
-            close = float(centre @ vector) / max(1e-9, float(np.linalg.norm(centre)))
+        closeness = clusters.closeness(vectors)
+        numbers: Places = closest(closeness)
+        for label, number, close in zip(labels, numbers.tolist(), closeness.max(axis=1).tolist(), strict=True):
             ranked[number].append((-round(counts[label] * close, 6), label))
     return tuple(tuple(label for _, label in sorted(members)[:_NAMES]) for members in ranked)
-
-
-def _demand(dataset: Dataset) -> None:
-    if "labels" not in dataset.column_names:
-        raise DataError(
-            f"clusters need the column labels; the data set has: {', '.join(dataset.column_names)}; "
-            "apply add_labels first"
-        )

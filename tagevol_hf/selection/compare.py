@@ -1,6 +1,7 @@
 """Comparative scoring: two answers in one question, scored against each other (TACOS, section 3.2).
 
-The journey of a comparison: `pairs` (fan) → `Comparer` (map) → `fold_scores` (fold) → `add_scores` (map).
+The journey of a comparison: `pairs` (fan) → `Comparer` (map) → `fold_scores` (fold) → `add_scores` (map);
+`compare_rows` takes the first two, in one round or, for the plan "swiss", in several.
 """
 
 from __future__ import annotations
@@ -14,27 +15,22 @@ from typing import Any, ClassVar
 from datasets import Features, Value
 
 from ..engines.base import Schema
+from ..errors import ParseError
 from ..parsing import JsonSchema, object_schema
 from ..prompts import Prompt
 from ..rows import Row
 from ..stage import Stage
-from .pairing import pairs
-from .scores import Score, add_scores, fold_scores, reliability
-
-__all__ = ["DIMENSIONS", "Comparer", "Score", "add_scores", "fold_scores", "pairs", "reliability"]
-
-DIMENSIONS = ("completeness", "clarity", "accuracy", "relevance", "explainability", "practicality", "safety")
-
-_MARK = {"type": "integer", "minimum": 1, "maximum": 100}
-_MARKS = {name: Value("int64") for name in DIMENSIONS}
+from .free_text import scores_in_text
+from .marks import MARKS, marks_in, marks_schema, score_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparer(Stage):
     """Compare the two items of a pair-row on seven dimensions of equal weight.
 
-    Reads what `pairs` gives. Writes `analysis`, `first_score` and `second_score` (1..100) and `dimensions` (the
-    marks of both items, 1..100 each). Greedy, as in the paper.
+    Reads what `pairs` gives. Writes `analysis`, `first_score` and `second_score` (the means of the seven marks,
+    1..100) and `dimensions` (the marks of both items, whole numbers 1..100). A judge that answers in free text with
+    two scores from 1 to 100 is understood too; then the marks are null. Greedy, as in the paper.
     """
 
     prompt: str | Path | Prompt = "compare"
@@ -50,15 +46,15 @@ class Comparer(Stage):
     features: ClassVar[Features] = Features(
         {
             "analysis": Value("string"),
-            "first_score": Value("int64"),
-            "second_score": Value("int64"),
-            "dimensions": {"first": _MARKS, "second": _MARKS},
+            "first_score": Value("float64"),
+            "second_score": Value("float64"),
+            "dimensions": {"first": MARKS, "second": MARKS},
         }
     )
 
     @property
     def schema(self) -> Schema:
-        """A short analysis, then for both items the seven marks and the score."""
+        """A short analysis, then the seven marks of both items."""
         return _comparison_schema()
 
     def values(self, row: Row) -> Mapping[str, str]:
@@ -71,18 +67,27 @@ class Comparer(Stage):
         Raises:
             ParseError: "empty_reply", "not_json" or "wrong_schema".
         """
+        if text.strip() and "{" not in text:
+            return _from_free_text(text)
         answer = self.object_in(row, text)
-        marks = {side: {name: int(answer[side][name]) for name in DIMENSIONS} for side in ("first", "second")}
+        marks = {side: marks_in(answer[side]) for side in ("first", "second")}
         return {
             "analysis": answer["analysis"].strip(),
-            "first_score": int(answer["first"]["score"]),
-            "second_score": int(answer["second"]["score"]),
+            "first_score": score_of(marks["first"]),
+            "second_score": score_of(marks["second"]),
             "dimensions": marks,
         }
 
 
+def _from_free_text(text: str) -> dict[str, Any]:
+    """Two scores out of a reply that holds no JSON."""
+    first, second = scores_in_text(text)
+    if not all(1 <= score <= 100 for score in (first, second)):
+        raise ParseError("wrong_schema", f"expected scores from 1 to 100, got {first:g} and {second:g}")
+    return {"analysis": text.strip(), "first_score": first, "second_score": second, "dimensions": None}
+
+
 @cache
 def _comparison_schema() -> JsonSchema:
-    item = object_schema("item", {**dict.fromkeys(DIMENSIONS, _MARK), "score": _MARK})
     analysis = {"type": "string", "maxLength": 600}
-    return object_schema("compare", {"analysis": analysis, "first": item, "second": item})
+    return object_schema("compare", {"analysis": analysis, "first": marks_schema(), "second": marks_schema()})

@@ -2,105 +2,14 @@ import json
 import re
 
 import pytest
-from datasets import Dataset, Features, Value
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from datasets import Dataset, Value
 from scripted import ScriptedEngine
 
 from tagevol_hf.engines.base import failed
 from tagevol_hf.engines.open import open_engine
-from tagevol_hf.errors import DataError
-from tagevol_hf.rows import REJECTION, ROW_FEATURES, rejection
-from tagevol_hf.selection.compare import DIMENSIONS
-from tagevol_hf.selection.tacos import quota, select, tacos
-
-SCORED = Features({"id": Value("string"), "cluster": Value("int64"), "score": Value("float64"), "rejection": REJECTION})
-
-
-def scored(*rows):
-    """Rows of (id, cluster, score)."""
-    columns = {name: [row[place] for row in rows] for place, name in enumerate(("id", "cluster", "score"))}
-    return Dataset.from_dict({**columns, "rejection": [None] * len(rows)}, features=SCORED)
-
-
-# --- the selection ----------------------------------------------------------------------------------------------
-
-
-def test_small_clusters_give_all_and_the_larger_ones_the_rest():
-    assert quota({0: 10, 1: 1, 2: 10}, 20) == {0: 9, 1: 1, 2: 10}
-    assert quota({0: 3, 1: 3}, 3) == {0: 1, 1: 2}
-    assert quota({0: 3, 1: 2}, 9) == {0: 3, 1: 2}
-    assert quota({}, 5) == {}
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.integers(1, 30), max_size=12), st.integers(0, 200))
-def test_exactly_n_in_fair_shares(sizes, n):
-    taken = quota(dict(enumerate(sizes)), n)
-    assert sum(taken.values()) == min(n, sum(sizes))
-    for number, count in taken.items():
-        assert 0 <= count <= sizes[number]
-        if count < sizes[number]:  # nobody has more than one above a cluster that still has rows
-            assert all(other <= count + 1 for other in taken.values())
-
-
-def test_the_best_of_each_cluster_with_its_reason():
-    rows = scored(("a", 0, 10.0), ("b", 1, 70.0), ("c", 0, 90.5), ("d", 0, 50.0), ("e", 1, 20.0))
-    selection = select(rows, n=3)
-    assert selection.indices == [1, 2, 3]
-    assert selection.left == (0, 4)
-    assert selection.quotas == {0: 2, 1: 1}
-    chosen = selection.apply(rows)
-    assert chosen["id"][:] == ["b", "c", "d"]
-    assert chosen["cluster_rank"][:] == [1, 1, 2]
-    assert chosen["why"][1] == "number 1 of 3 in cluster 0, score 90.50"
-    assert selection.summary() == {"asked": 3, "chosen": 3, "left": 2, "clusters": 2, "warning": ""}
-
-
-def test_more_than_there_is_takes_all_and_says_so():
-    selection = select(scored(("a", 0, 1.0), ("b", 1, 2.0)), n=5)
-    assert selection.indices == [0, 1]
-    assert selection.warning == "5 rows asked for, there are 2: all are taken"
-    assert select(scored(), n=2).warning == "2 rows asked for, there are 0: all are taken"
-    assert len(select(scored(), n=2).apply(scored())) == 0
-    assert select(scored(("a", 0, 1.0)), n=0).left == (0,)
-
-
-def test_a_row_without_a_score_comes_last():
-    selection = select(scored(("a", 0, None), ("b", 0, 1.0)), n=1)
-    assert selection.indices == [1]
-    both = select(scored(("a", 0, None), ("b", 0, 1.0)), n=2)
-    assert both.choices[0].why == "number 2 of 2 in cluster 0, no score"
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(0, 3), st.sampled_from([1.0, 2.0, None])), max_size=15),
-    st.integers(0, 16),
-    st.randoms(),
-)
-def test_ties_are_stable_under_shuffling(values, n, random_source):
-    rows = [(f"r{place:02}", number, score) for place, (number, score) in enumerate(values)]
-    expected = {choice.id: choice.why for choice in select(scored(*rows), n=n).choices}
-    shuffled = select(scored(*random_source.sample(rows, len(rows))), n=n)
-    assert {choice.id: choice.why for choice in shuffled.choices} == expected
-    assert shuffled.indices == sorted(shuffled.indices)
-    assert sorted([*shuffled.indices, *shuffled.left]) == list(range(len(rows)))
-
-
-def test_wrong_input_is_named():
-    with pytest.raises(DataError, match=r"select\.n: expected 0 or more, got -1"):
-        select(scored(), n=-1)
-    with pytest.raises(DataError, match="select needs the columns score; the data set has: id, cluster, rejection"):
-        select(scored().remove_columns("score"), n=1)
-    with pytest.raises(DataError, match="'a' stands there twice"):
-        select(scored(("a", 0, 1.0), ("a", 0, 1.0)), n=1)
-    marked = scored(("a", 0, 1.0)).map(lambda _: {"rejection": rejection("x", "timeout")}, features=SCORED)
-    with pytest.raises(DataError, match="row 'a' is rejected or has no cluster"):
-        select(marked, n=1)
-
-
-# --- the whole journey ------------------------------------------------------------------------------------------
+from tagevol_hf.rows import ROW_FEATURES, rejection
+from tagevol_hf.selection.marks import DIMENSIONS
+from tagevol_hf.selection.tacos import tacos
 
 TOPICS = ("poem", "python", "algebra")
 
@@ -126,7 +35,7 @@ def judge(request):
         topic = re.search(r"<query>\n(\w+)", text).group(1)
         return json.dumps({"tags": [{"tag": topic, "explanation": "it says so"}]})
     numbers = [20 + int(number) for number in re.findall(r"_response>\nanswer (\d+)\n", text)]
-    items = [{**dict.fromkeys(DIMENSIONS, number), "score": number} for number in numbers]
+    items = [dict.fromkeys(DIMENSIONS, number) for number in numbers]
     return json.dumps({"analysis": "", "first": items[0], "second": items[1]})
 
 

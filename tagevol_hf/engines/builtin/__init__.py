@@ -70,4 +70,10 @@ _RULES: dict[str, Callable[[str, Request], str]] = {
     "method_optimization": evolving.method_optimization,
     "respond": answering.respond,
     "compare": answering.compare,
+    "single_score": answering.single_score,
+    "grade": answering.grade,
+    "complexity": answering.rating,
+    "quality": answering.rating,
+    "refine_response": answering.refine_response,
+    "refine_instruction": answering.refine_instruction,
 }
