@@ -38,6 +38,11 @@ _HOME = {
     "TagPool": "tags.pool",
     "open_pool": "tags.pool",
     "TagNormalizer": "tags.normalize",
+    "Normalization": "tags.normalize",
+    "fit_normalizer": "tags.normalize",
+    "add_labels": "tags.normalize",
+    "tag_turns": "tags.turns",
+    "open_embedder": "tags.embed",
     "draw_candidates": "evolve.tag_evol",
     "Adaptive": "evolve.budgets",
     "TagEvol": "evolve.tag_evol",
@@ -53,9 +58,21 @@ _HOME = {
     "optimize_method": "evolve.optimize",
     "Responder": "evolve.respond",
     "agree": "evolve.agree",
+    "fit_clusters": "selection.cluster",
+    "add_clusters": "selection.cluster",
     "Comparer": "selection.compare",
-    "select": "selection.tacos",
+    "SingleScorer": "selection.singleton",
+    "pairs": "selection.pairing",
+    "compare_rows": "selection.rounds",
+    "fold_scores": "selection.scores",
+    "add_scores": "selection.scores",
+    "control_length": "selection.length_control",
+    "reliability": "selection.reliability",
+    "select": "selection.choose",
     "tacos": "selection.tacos",
+    "refine": "selection.refine",
+    "baseline": "selection.baselines",
+    "compare_selections": "measure.selections",
     "load_recipe": "recipe_file",
     "curate": "pipeline",
 }
@@ -78,17 +95,30 @@ if TYPE_CHECKING:
     from .evolve.tag_evol import TagEvol, draw_candidates
     from .evolve.variants import FromScratch, GivenTags
     from .formats import prepare
+    from .measure.selections import compare_selections
     from .pipeline import curate
     from .prompts import Prompt
     from .recipe_file import load_recipe
     from .rows import split_rejected
+    from .selection.baselines import baseline
+    from .selection.choose import select
+    from .selection.cluster import add_clusters, fit_clusters
     from .selection.compare import Comparer
-    from .selection.tacos import select, tacos
+    from .selection.length_control import control_length
+    from .selection.pairing import pairs
+    from .selection.refine import refine
+    from .selection.reliability import reliability
+    from .selection.rounds import compare_rows
+    from .selection.scores import add_scores, fold_scores
+    from .selection.singleton import SingleScorer
+    from .selection.tacos import tacos
     from .sources import load
     from .stage import Stage
-    from .tags.normalize import TagNormalizer
+    from .tags.embed import open_embedder
+    from .tags.normalize import Normalization, TagNormalizer, add_labels, fit_normalizer
     from .tags.pool import TagPool, open_pool
     from .tags.taggers import AspectFiller, AspectNamer, AspectTagger, OpenTagger, flat_aspects
+    from .tags.turns import tag_turns
 
 
 def __getattr__(name: str) -> Any:

@@ -138,14 +138,13 @@ def report(run_folder: Annotated[Path, typer.Argument(help="A run folder, finish
 @app.command()
 def plan(recipe: RecipePath, settings: Settings = None, limit: Limit = None) -> None:
     """Count what a recipe will ask, step by step."""
+    from .pipeline.journey import read_all, user_turns
     from .plan import plan as plan_steps
     from .recipe_file import load_recipe
-    from .sources import load
 
     loaded = load_recipe(recipe_path(recipe), settings or (), limit)
-    data = loaded.data
-    rows = len(load(data.source, config=data.config, split=data.split, revision=data.revision, limit=data.limit))
-    steps = plan_steps(loaded, rows)
+    rows = read_all(loaded.data)
+    steps = plan_steps(loaded, len(rows), user_turns(rows))
     lines = [
         (step.name, f"{step.rows:,}", f"{step.requests:,}", f"{step.worst:,}", step.engine or "-") for step in steps
     ]

@@ -8,8 +8,9 @@ from typing import Any
 
 from .recipe import Recipe
 from .recipe_evolving import EvolInstructStep, OptimizeMethod
-from .recipe_selecting import CompareStep, MeasureStep
-from .recipe_steps import EVOLUTIONS, MODEL_STEPS
+from .recipe_measuring import MeasureStep
+from .recipe_selecting import BaselineStep, CompareSelections, CompareStep, Refine
+from .recipe_steps import EVOLUTIONS, MODEL_STEPS, SELECTIONS
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,28 @@ class StepPlan:
     engine: str
 
 
-def plan(recipe: Recipe, rows: int) -> list[StepPlan]:
-    """Upper bounds for each step of a recipe on so many rows."""
-    steps = []
+def plan(recipe: Recipe, rows: int, turns: int | None = None) -> list[StepPlan]:
+    """Upper bounds for each step of a recipe on so many rows.
+
+    Args:
+        recipe: What is to be done.
+        rows: Rows that are read.
+        turns: User turns of these rows, for `open_tags` with `turns: each`; by default one a row.
+    """
+    steps, pool, read, turns = [], rows, max(1, rows), turns or rows
     for name, options in recipe.steps:
         rows *= _fan(name, options)
         requests = 0
         if name in MODEL_STEPS:
             count = _REQUESTS.get(name)
-            requests = count(rows, options, recipe) if count else rows
-        attempts = (options.attempts or _attempts(name)) if requests else 0
+            coming = pool if name == "compare_selections" else rows
+            requests = count(coming, options, recipe) if count else rows
+            if name == "open_tags" and options.turns == "each":
+                requests = -(-rows * turns // read)
+        attempts = (getattr(options, "attempts", None) or _attempts(name)) if requests else 0
         steps.append(StepPlan(name, rows, requests, requests * attempts, recipe.engine(name) if requests else ""))
-        if name == "select":
-            rows = min(rows, options.n)
+        if name in SELECTIONS and getattr(options, "method", "") != "full":
+            pool, rows = rows, min(rows, options.n)
     return steps
 
 
@@ -54,9 +64,29 @@ def _fan(name: str, options: Any) -> int:
 
 
 def _comparisons(rows: int, options: CompareStep, recipe: Recipe) -> int:
-    """Pair-rows: each row in `comparisons` pairs, and a few more for odd clusters and those of one row."""
-    pairs = -(-(rows + recipe.clusters) * options.comparisons // 2)
+    """Pair-rows: each membership of a row in `comparisons` pairs, and more for odd clusters and those of one row."""
+    k, tagging = recipe.clusters, recipe.option("open_tags")
+    if recipe.option("cluster").assign == "release" and options.plan != "swiss":
+        rows *= min(k, tagging.max_tags)
+    odd = rows if options.plan == "anchor" else k + 1  # one more cluster for the rest
+    pairs = -(-(rows + odd) * options.comparisons // 2)
     return pairs * (2 if options.orders == "both" else 1)
+
+
+_SCORED = {"alpagasus": 1, "deita": 2}  # requests a row of the ways of selecting that ask an engine
+
+
+def _baseline(rows: int, options: BaselineStep, recipe: Recipe) -> int:
+    return rows * _SCORED.get(options.method, 0)
+
+
+def _selections(rows: int, options: CompareSelections, recipe: Recipe) -> int:
+    return rows * sum(_SCORED.get(method, 0) for method in set(options.methods))
+
+
+def _refining(rows: int, options: Refine, recipe: Recipe) -> int:
+    """The response and the instruction."""
+    return 2 * rows
 
 
 def _eliminating(rows: int, options: EvolInstructStep, recipe: Recipe) -> int:
@@ -89,6 +119,9 @@ _REQUESTS: Mapping[str, Callable[[int, Any, Recipe], int]] = {
     "optimize_method": _optimizing,
     "agree": lambda rows, options, recipe: rows * options.draws,
     "compare": _comparisons,
+    "baseline": _baseline,
+    "compare_selections": _selections,
+    "refine": _refining,
     "measure": _measuring,
 }
 

@@ -37,6 +37,12 @@ def progress(label: str, total: int | None, facts: Callable[[], str] | None = No
         yield _Bar(bar, bar.add_task(label, total=total, facts=""), facts).advance
 
 
+def announce(text: str) -> None:
+    """Say one thing before it begins."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
 class _Bar:
     """Counts, and looks at the bar only now and then: a look costs more than a row."""
 

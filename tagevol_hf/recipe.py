@@ -17,7 +17,7 @@ from .engines.usage import Prices
 from .errors import RecipeError
 from .formats import MAX_CHARS
 from .recipe_parts import Part, Source
-from .recipe_steps import BEFORE, EVOLUTIONS, MODEL_STEPS, STEPS
+from .recipe_steps import BEFORE, EVOLUTIONS, MODEL_STEPS, SELECTIONS, STEPS
 
 _KEY = re.compile(r"://[^/?#]*@|[?&](?:api_?key|key|token|password)=", re.IGNORECASE)
 
@@ -137,9 +137,24 @@ def recipe_from(body: Mapping[str, Any], where: str = "recipe") -> Recipe:
     if recipe.limits.max_cost is not None and not recipe.prices:
         example = "prices: {default: {prompt: 0.15, completion: 0.6}}"
         raise RecipeError(f"{where}: limits.max_cost needs the prices of a million tokens, as {example}")
-    _check_order([name for name, _ in recipe.steps], where)
+    _check_order(recipe, where)
     _check_two_models(recipe, where)
     return recipe
+
+
+def _check_selection(names: list[str], where: str) -> None:
+    """One way of selecting at the most, and what looks at the chosen rows comes after it."""
+    chosen = [name for name in names if name in SELECTIONS]
+    if len(chosen) > 1:
+        raise RecipeError(
+            f"{where}: steps: {' and '.join(chosen)} stand in one recipe, and each selects; compare_selections shows "
+            "what other ways would have selected"
+        )
+    for name in ("compare_selections", "refine"):
+        if name in names and not chosen:
+            raise RecipeError(f"{where}: steps: {name} needs the step select before it")
+        if name in names and names.index(name) < names.index(chosen[0]):
+            raise RecipeError(f"{where}: steps: {name} needs the step {chosen[0]} before it")
 
 
 def _check_two_models(recipe: Recipe, where: str) -> None:
@@ -217,13 +232,15 @@ def _unknown(name: str, known: tuple[str, ...], where: str, what: str = "a field
     return f"{where} is not {what}; {hint}"
 
 
-def _check_order(names: list[str], where: str) -> None:
-    for place, name in enumerate(names):
+def _check_order(recipe: Recipe, where: str) -> None:
+    names = [name for name, _ in recipe.steps]
+    for place, (name, options) in enumerate(recipe.steps):
         if name in names[:place]:
             raise RecipeError(f"{where}: steps[{place}]: {name} stands there twice")
-        for needed in BEFORE.get(name, ()):
+        for needed in (*BEFORE.get(name, ()), *getattr(options, "needs", ())):
             if needed not in names[:place]:
                 raise RecipeError(f"{where}: steps[{place}].{name} needs the step {needed} before it")
+    _check_selection(names, where)
     methods = [name for name in names if name in EVOLUTIONS]
     if len(methods) > 1:
         raise RecipeError(

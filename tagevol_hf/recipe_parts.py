@@ -26,8 +26,12 @@ class Source(Part):
     columns: dict[str, str] = Field(default_factory=dict)
 
 
-class ModelStep(Part):
-    """Options that every step has that asks a model; None keeps the step's own default."""
+class EngineStep(Part):
+    """A step that may ask a model; `engines` may name one for it."""
+
+
+class ModelStep(EngineStep):
+    """Options that every step has that asks one question about each row; None keeps the step's own default."""
 
     prompt: str | None = None
     temperature: float | None = Field(default=None, ge=0)

@@ -15,8 +15,19 @@ from .recipe_evolving import (
     TagEvolStep,
     TagPoolStep,
 )
-from .recipe_parts import ModelStep, Part
-from .recipe_selecting import ClusterStep, CompareStep, MeasureStep, NormalizeTags, OpenTags, SelectStep
+from .recipe_measuring import MeasureStep
+from .recipe_parts import EngineStep, Part
+from .recipe_selecting import (
+    BaselineStep,
+    ClusterStep,
+    CompareSelections,
+    CompareStep,
+    NormalizeTags,
+    OpenTags,
+    Refine,
+    SelectStep,
+    SingleScore,
+)
 
 STEPS: Mapping[str, type[Part]] = {
     "aspect_tags": AspectTags,
@@ -31,12 +42,16 @@ STEPS: Mapping[str, type[Part]] = {
     "open_tags": OpenTags,
     "normalize_tags": NormalizeTags,
     "cluster": ClusterStep,
+    "single_score": SingleScore,
     "compare": CompareStep,
     "select": SelectStep,
+    "baseline": BaselineStep,
+    "compare_selections": CompareSelections,
+    "refine": Refine,
     "measure": MeasureStep,
 }
 
-# What must come before a step, because it writes what the step reads.
+# What must come before a step, because it writes what the step reads; some options have `needs` of their own.
 BEFORE: Mapping[str, tuple[str, ...]] = {
     "tag_pool": ("aspect_tags",),
     "tag_evol": ("aspect_tags", "tag_pool"),
@@ -45,7 +60,7 @@ BEFORE: Mapping[str, tuple[str, ...]] = {
     "normalize_tags": ("open_tags",),
     "cluster": ("normalize_tags",),
     "compare": ("cluster",),
-    "select": ("compare",),
 }
-MODEL_STEPS = tuple(name for name, kind in STEPS.items() if issubclass(kind, ModelStep))
+MODEL_STEPS = tuple(name for name, kind in STEPS.items() if issubclass(kind, EngineStep))
 EVOLUTIONS = ("tag_evol", "evol_instruct", "auto_evol")  # a recipe has one of them at the most
+SELECTIONS = ("select", "baseline")  # likewise

@@ -120,16 +120,21 @@ class RunFolder:
         self.steps.append(record)
         self.write("running")
 
-    def keep(self, record: StepRecord, rows: Dataset) -> Dataset:
+    def keep(self, record: StepRecord, rows: Dataset, lost_too: Dataset | None = None) -> Dataset:
         """Save the rows of a step, put the rejected ones aside, and give the others.
+
+        Args:
+            record: Of the step.
+            rows: What the step made.
+            lost_too: Further rejected rows, which need not have the columns of the others.
 
         Raises:
             DataError: If no row is left.
         """
         kept, lost = split_rejected(rows)
-        if len(lost):
-            self._rejected.append(lost)
-        reasons = Counter(mark["reason"] for mark in lost["rejection"])
+        parts = [part for part in (lost, lost_too) if part is not None and len(part)]
+        self._rejected.extend(parts)
+        reasons = Counter(mark["reason"] for part in parts for mark in part["rejection"])
         record.rejected = dict(sorted(reasons.items()))
         record.rows_out = len(kept)
         if len(kept) == 0:

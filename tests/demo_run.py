@@ -127,6 +127,21 @@ CLUSTERS = [
 ]
 
 
+SELECTIONS = {
+    "format": 1,
+    "figures": {
+        "pool": {"n": 185, "label_coverage": 1.0, "characters_mean": 412.5},
+        "selected": {"n": 48, "label_coverage": 0.62, "characters_mean": 530.0},
+        "random": {"n": 48, "label_coverage": 0.41, "characters_mean": 404.0},
+    },
+    "deviations": {"random": {"label_coverage": 0.03, "characters_mean": 12.0}},
+    "draws": {"selected": 1, "random": 3},
+    "overlap": {"selected": {"random": 0.25}, "random": {"selected": 0.25, "random": 0.27}},
+    "definitions": {"label_coverage": "Share of the pool's labels that some row has."},
+    "notes": ["Cluster coverage is not measured: the pool has no column cluster."],
+}
+
+
 def build_demo_run(folder: Path) -> Path:
     """A run folder in the form of the quickstart's: 64 seeds, three budgets, 48 selected, trained and evaluated."""
     rows = [_demo_row(number, budget) for number in range(64) for budget in (1, 3, 5)]
@@ -156,6 +171,7 @@ def build_demo_run(folder: Path) -> Path:
     write(folder / "run.json", demo_record(len(selected), len(other), Counter(r["rejection"]["reason"] for r in lost)))
     write(folder / "tag_pool.json", {"format": 1, "tags": _demo_tags()})
     write(folder / "clusters.json", {"format": 1, "names": CLUSTERS})
+    write(folder / "selections.json", SELECTIONS)
     (folder / "recipe.yaml").write_text(
         "name: quickstart\nseed: 42\nengines:\n  default: builtin\nsteps:\n- aspect_tags: {}\n"
     )
@@ -282,7 +298,24 @@ def demo_record(selected: int, not_chosen: int, rejected: dict[str, int]) -> dic
         step(5, "respond", "map", kept, **model("respond", kept, 2.9)),
         step(6, "open_tags", "map", kept, **model("open_tags", kept, 2.2)),
         step(7, "normalize_tags", "map", kept, summary={"before": 530, "after": 188}),
-        step(8, "cluster", "map", kept, summary={"k": 8}),
+        step(
+            8,
+            "cluster",
+            "map",
+            kept,
+            summary={
+                "k": 8,
+                "quality": {
+                    "silhouette": 0.21,
+                    "sizes": [40, 30],
+                    "single_row": 1,
+                    "dominant": 0,
+                    "dominant_above": 0.25,
+                    "similarity_inside": 0.44,
+                    "similarity_random": 0.12,
+                },
+            },
+        ),
         step(
             9,
             "compare",
@@ -294,8 +327,13 @@ def demo_record(selected: int, not_chosen: int, rejected: dict[str, int]) -> dic
                 "n": 744,
                 "both_orders": 372,
                 "flip_rate": 0.124,
-                "position_bias": 1.3,
+                "judge_position_bias": 0.013,
+                "position_bias": 0.0004,
                 "length_bias": 0.58,
+                "tie_rate": 0.02,
+                "transitivity": 0.9,
+                "triads": 120,
+                "agreement_with_single": 0.61,
             },
         ),
         step(10, "select", "pick", kept, rows_out=selected, not_chosen=not_chosen, summary={"n": selected}),

@@ -77,7 +77,7 @@ def test_plan_counts_requests_and_asks_nothing(tmp_path):
     assert lines["aspect_tags"][1:4] == ["10", "10", "30"]
     assert lines["tag_evol"][1:4] == ["30", "30", "90"]
     assert lines["respond"][1:4] == ["30", "30", "60"]
-    assert lines["compare"][1:3] == ["30", "76"]
+    assert lines["compare"][1:3] == ["30", "78"]
     assert not (tmp_path / "runs").exists()
 
 
@@ -88,16 +88,21 @@ def test_plan_counts_requests_and_asks_nothing(tmp_path):
             ("curate", "nowhere"),
             "nowhere: no such recipe; give a YAML file or a folder that holds curate.yaml",
         ),
-        (
+        pytest.param(
             ("curate", QUICKSTART, "--set", "data.source=none.jsonl"),
             "data.source 'none.jsonl': cannot be read (no such file)",
+            marks=pytest.mark.slow,
         ),
         (
             ("curate", QUICKSTART, "--set", "tag_evol.budget=[1]"),
             'tag_evol.budget is not a field; did you mean "budgets"?',
         ),
-        (("curate", QUICKSTART, "--set", "engines.default=gpt-9"), "engine 'gpt-9': expected builtin"),
-        (("report", "nowhere"), "nowhere: not a run folder"),
+        pytest.param(
+            ("curate", QUICKSTART, "--set", "engines.default=gpt-9"),
+            "engine 'gpt-9': expected builtin",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(("report", "nowhere"), "nowhere: not a run folder", marks=pytest.mark.slow),
         (("train", "nowhere", "--sft", "none.yaml"), "none.yaml: no such training recipe"),
     ],
 )

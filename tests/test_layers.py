@@ -18,7 +18,16 @@ LAYERS = (
     ("stage", "asking"),
     ("tags",),
     ("evolve", "selection", "measure", "training", "evals"),
-    ("recipe", "recipe_parts", "recipe_evolving", "recipe_selecting", "recipe_steps", "recipe_file", "plan"),
+    (
+        "recipe",
+        "recipe_parts",
+        "recipe_evolving",
+        "recipe_selecting",
+        "recipe_measuring",
+        "recipe_steps",
+        "recipe_file",
+        "plan",
+    ),
     ("run_folder", "step_record", "pipeline", "study", "distributed", "report", "hub", "launch"),
     ("cli", "cli_store", "cli_compare"),
 )
@@ -27,14 +36,16 @@ SIDEWAYS = LAYERS[4]  # these do not know each other
 
 # Each heavy library is imported only in the folder or file that owns it.
 OWNERS = {
-    "torch": {"training", "evals", "engines/vllm", "engines/transformers"},
+    "torch": {"training", "evals", "engines/vllm", "engines/transformers", "selection/baselines/language_model"},
     "vllm": {"engines/vllm"},
     "trl": {"training"},
-    "transformers": {"training", "evals", "engines/vllm", "engines/transformers"},
+    "transformers": {"training", "evals", "engines/vllm", "engines/transformers", "selection/baselines/language_model"},
     "peft": {"training", "evals", "engines/transformers"},
     "llguidance": {"engines/transformers"},
     "sklearn": {"tags/embed", "tags/merge", "selection/cluster"},
+    "scipy": {"tags/merge", "tags/associate", "selection/bradley_terry", "selection/reliability"},
     "sentence_transformers": {"tags/embed"},
+    "model2vec": {"tags/embed"},
     "aiohttp": {"engines"},
     "typer": {"cli", "cli_store", "cli_compare"},
     "jinja2": {"report", "training/formats"},

@@ -21,7 +21,10 @@ LOCAL = {  # the columns of the data set on the Hub: instruction, input, respons
     "code": ("instruction", "input", "output"),
     "general": ("instruction", "context", "response"),
     "quickstart": ("instruction", "input", "output"),
+    "alpaca-52k": ("instruction", "input", "output"),
+    "evol-70k": ("instruction", None, "output"),
 }
+EMBEDDING = ("normalize_tags", "cluster", "baseline", "compare_selections")
 SEEDS = [json.loads(line) for line in (ROOT / "quickstart" / "seeds.jsonl").read_text("utf-8").splitlines()]
 
 
@@ -43,6 +46,9 @@ def offline(file, path):
     for step in body["steps"]:
         if "measure" in step:
             step["measure"] |= {"references": [], "sample": 2}
+        for name in EMBEDDING:
+            if name in step:
+                step[name]["embedder"] = "builtin"
     body["data"]["config"] = None
     return recipe_from(body)
 
@@ -106,6 +112,41 @@ def test_training_recipes_are_read_as_training_reads_them(file, monkeypatch):
         assert (config.num_train_epochs, config.learning_rate, config.warmup_steps) == (3, 2e-5, 15)
         assert (config.lr_scheduler_type, config.max_length) == ("cosine", 2048)
         assert config.per_device_train_batch_size * config.gradient_accumulation_steps * 8 == 256
+    if "tacos" in str(file):
+        assert (own.curated, config.num_train_epochs, config.neftune_noise_alpha) == ("runs/tacos-alpaca-52k", 15, 15)
+        assert (config.lr_scheduler_type, config.warmup_steps, config.weight_decay) == ("linear", 0, 0.1)
+        assert config.learning_rate == (2e-6 if "mistral" in file.name else 1e-5)
+        assert config.per_device_train_batch_size * config.gradient_accumulation_steps * 8 == 256
+
+
+@pytest.mark.parametrize("data", ["alpaca-52k", "evol-70k"])
+def test_tacos_is_that_of_the_paper(data):
+    recipe, release = load_recipe(ROOT / "tacos" / data), load_recipe(ROOT / "tacos" / data / "release.yaml")
+    assert recipe.option("open_tags").temperature == release.option("open_tags").temperature == 0.6
+    assert recipe.option("open_tags").granularity == "coarse"
+    assert (recipe.clusters, release.clusters) == (50, 50)
+    assert recipe.option("cluster").embedder == "phrase-bert"
+    assert recipe.option("select").n == release.option("select").n == 1000
+    assert (recipe.option("compare").orders, recipe.option("compare").comparisons) == ("both", 2)
+    assert (release.option("cluster").assign, release.option("cluster").same_labels) == ("release", "longest")
+    compare = release.option("compare")
+    assert (compare.plan, compare.comparisons, compare.orders) == ("adjacent", 1, "one")
+
+
+def test_the_ablations_leave_out_one_thing_each():
+    whole, scored, alone = (
+        load_recipe(ROOT / "tacos" / "alpaca-52k" / f"{name}.yaml")
+        for name in ("curate", "without-comparison", "without-clusters")
+    )
+    assert whole.data == scored.data == alone.data
+    assert scored.option("compare") is None
+    assert scored.option("select").by == "single_score"
+    assert scored.option("cluster") == whole.option("cluster")
+    assert (alone.clusters, alone.option("select").allocate) == (1, "global")
+    assert alone.option("compare") == whole.option("compare")
+
+
+ARMS = {"budgets": 15, "methods": 3, "transfer": 3, "tagging": 4, "ablations": 4, "baselines": 7}
 
 
 @pytest.mark.slow
@@ -113,7 +154,7 @@ def test_training_recipes_are_read_as_training_reads_them(file, monkeypatch):
 def test_each_study_is_one_command(file, tmp_path, monkeypatch):
     """As `tagevol compare FILE` runs it, on local rows with the built-in engine."""
     monkeypatch.chdir(tmp_path)
-    domain = "code" if file.stem == "transfer" else "math"
+    domain = {"transfer": "code", "ablations": "alpaca-52k", "baselines": "alpaca-52k"}.get(file.stem, "math")
     path = local_rows(tmp_path, domain)
     if file.stem == "transfer":
         math = ROOT / "tag-evol" / "math" / "curate.yaml"
@@ -122,6 +163,10 @@ def test_each_study_is_one_command(file, tmp_path, monkeypatch):
     for arm in [body, *body.get("arms", {}).values()]:
         if "recipe" in arm:
             arm["recipe"] = str(file.parent / arm["recipe"])
+    for arm in body.get("arms", {}).values():
+        steps = dict(load_recipe(arm.get("recipe") or body["recipe"]).steps)
+        local = {f"{name}.embedder": "builtin" for name in EMBEDDING if name in steps}
+        arm["set"] = {**arm.get("set", {}), **local, **({"select.n": 5} if "select" in steps else {})}
     fixed = {"data.source": str(path), "data.config": None}
     body["set"] = {**body.get("set", {}), **fixed}
     body["engines"], body["measure"] = {"default": "builtin"}, {"sample": 3}
@@ -129,5 +174,5 @@ def test_each_study_is_one_command(file, tmp_path, monkeypatch):
     study, source = load_study(tmp_path / "study.yaml")
     found = run_study(study, arms_of(study, source), tmp_path / "compared")
     assert not found.failed, found.failed
-    assert len(found.outcomes) == {"budgets": 15, "methods": 3, "transfer": 3, "tagging": 4}[file.stem]
+    assert len(found.outcomes) == ARMS[file.stem]
     assert (tmp_path / "compared" / "compare.json").exists()

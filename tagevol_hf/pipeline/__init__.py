@@ -12,7 +12,7 @@ from datasets import Dataset, load_from_disk
 from ..recipe import Recipe
 from ..run_folder import RunFolder, read_run
 from ..step_record import StepRecord
-from . import evolving, selecting
+from . import baselines, evolving, measuring, selecting
 from .journey import Journey, load_rows
 
 # Each step of a recipe is one function, in the order in which a recipe that has them all would take them.
@@ -31,9 +31,13 @@ STEPS: dict[str, Callable[[Journey, Any], None]] = {
         selecting.open_tags,
         selecting.normalize_tags,
         selecting.cluster,
+        selecting.single_score,
         selecting.compare,
         selecting.select,
-        selecting.measure,
+        baselines.baseline,
+        baselines.compare_selections,
+        selecting.refine,
+        measuring.measure,
     )
 }
 

@@ -19,7 +19,7 @@ from ..recipe_parts import ModelStep
 from ..rows import Row, iterate
 from ..stage import Stage
 from ..tags.embed import open_embedder
-from ..tags.normalize import TagNormalizer
+from ..tags.normalize import Normalization, TagNormalizer
 from ..tags.pool import TagPool, open_pool
 from ..tags.pool_names import canonical_tags
 from ..tags.taggers import AspectFiller, AspectNamer, AspectTagger, OpenTagger, flat_aspects
@@ -146,7 +146,8 @@ def _one_name_a_tag(journey: Journey, pool: TagPool, options: TagPoolStep) -> Ta
     """Near-equal tags become one, in the pool and in the rows alike: no seed is offered a tag that it has."""
     embedder = open_embedder(options.embedder) if options.normalize == "semantic" else None
     counts = {tag: pool.count(tag) for tag in pool.tags}
-    normalizer = TagNormalizer.from_counts(counts, rows=len(journey.rows), alpha=1, embedder=embedder, eps=options.eps)
+    settings = Normalization(steps=("rule", "semantic"), eps=options.eps)
+    normalizer = TagNormalizer.from_counts(counts, rows=len(journey.rows), settings=settings, embedder=embedder)
     journey.rows = canonical_tags(journey.rows, normalizer)
     return pool.normalized(normalizer)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, TypeVar
 
 from datasets import Dataset
@@ -10,8 +11,9 @@ from ..errors import DataError
 from ..evolve.eliminate import Eliminator
 from ..evolve.rounds import Rewriter, evolve_in_rounds
 from ..formats import MAX_CHARS, prepare
-from ..recipe import Recipe
+from ..recipe import Data, Recipe
 from ..recipe_parts import ModelStep, Source
+from ..rows import iterate
 from ..run_folder import RunFolder
 from ..sources import load, together
 from ..stage import Stage
@@ -82,12 +84,27 @@ def load_rows(journey: Journey) -> None:
     for part in measuring.references if measuring else ():
         journey.references[name_of(part)] = _reference(part)
     data = journey.recipe.data
-    parts = {name_of(part): read(part, data.max_chars, data.limit) for part in (data, *data.also)}
-    rows = together(parts) if data.also else next(iter(parts.values()))
-    rows = rows if data.limit is None else rows.select(range(min(data.limit, len(rows))))
+    rows = read_all(data)
     with journey.run.step("load", "load", len(rows)) as record:
         journey.rows = journey.run.keep(record, rows)
-        record.summary = {name: len(part) for name, part in parts.items()} if data.also else {}
+        record.summary = dict(Counter(rows["source"])) if data.also else {}
+
+
+def read_all(data: Data) -> Dataset:
+    """The rows of all sources, in the form of a row.
+
+    Raises:
+        DataError: As `read`.
+    """
+    parts = {name_of(part): read(part, data.max_chars, data.limit) for part in (data, *data.also)}
+    rows = together(parts) if data.also else next(iter(parts.values()))
+    return rows if data.limit is None else rows.select(range(min(data.limit, len(rows))))
+
+
+def user_turns(dataset: Dataset) -> int:
+    """Turns of the user in all rows, the last ones included."""
+    turns = (turn for row in iterate(dataset.select_columns(["history"])) for turn in row["history"])
+    return len(dataset) + sum(1 for turn in turns if turn["role"] == "user")
 
 
 def read(part: Source, max_chars: int = MAX_CHARS, limit: int | None = None) -> Dataset:

@@ -1,30 +1,42 @@
-"""The steps of TACOS, and the measures."""
+"""The steps of TACOS: tags, labels, clusters, comparisons, the best of each, and their refinement."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
+from datasets import Dataset
+
 from ..errors import DataError
+from ..rows import split_rejected
+from ..selection.choice import Selection
+from ..selection.singleton import SingleScorer
+from ..step_record import StepRecord
+from ..tags.embed import open_embedder
 from ..tags.taggers import OpenTagger
 from .journey import Journey
-
-_SAID = ("difficulty", "diversity", "contaminated_share")  # of the measures; all are in measures.json
+from .planned import say_planned
 
 
 def open_tags(journey: Journey, options: Any) -> None:
-    """Open tags of each query (map)."""
-    journey.ask(OpenTagger, "open_tags", options, granularity=options.granularity, max_tags=options.max_tags)
+    """Open tags of each query, or of each user turn (map)."""
+    from ..tags.turns import tag_turns
+
+    with journey.run.step("open_tags", "map", len(journey.rows)) as record:
+        limits = {"granularity": options.granularity, "max_tags": options.max_tags}
+        tagger = journey.stage(OpenTagger, "open_tags", options, record, **limits)
+        tagged = tag_turns(journey.rows, tagger) if options.turns == "each" else tagger.apply(journey.rows)
+        journey.rows = journey.run.keep(record, tagged)
 
 
 def normalize_tags(journey: Journey, options: Any) -> None:
     """Open tags → canonical labels (fold, map)."""
-    from ..tags.embed import open_embedder
     from ..tags.normalize import add_labels, fit_normalizer
 
     with journey.run.step("normalize_tags", "map", len(journey.rows)) as record:
-        embedder = open_embedder(options.embedder)
-        normalizer = fit_normalizer(journey.rows, alpha=options.alpha, eps=options.eps, embedder=embedder)
+        settings = options.settings()
+        embedder = open_embedder(options.embedder) if "semantic" in settings else None
+        normalizer = fit_normalizer(journey.rows, settings, embedder)
         normalizer.save(journey.run.path / "tags.json")
         journey.rows = journey.run.keep(record, add_labels(journey.rows, normalizer))
         record.summary = normalizer.summary()
@@ -33,76 +45,112 @@ def normalize_tags(journey: Journey, options: Any) -> None:
 def cluster(journey: Journey, options: Any) -> None:
     """Labels → clusters, rows → clusters (fold, map)."""
     from ..selection.cluster import add_clusters, fit_clusters
-    from ..tags.embed import open_embedder
+    from ..selection.cluster_quality import cluster_quality
+    from ..selection.cluster_sets import keep_one_per_label_set
 
     with journey.run.step("cluster", "map", len(journey.rows)) as record:
         embedder = open_embedder(options.embedder)
         clusters = fit_clusters(journey.rows, k=journey.recipe.clusters, embedder=embedder, seed=journey.recipe.seed)
         clusters.save(journey.run.path / "clusters.json")
-        journey.rows = journey.run.keep(record, add_clusters(journey.rows, clusters, embedder))
-        record.summary = {"k": clusters.k, "asked_k": journey.recipe.clusters, "note": clusters.note}
+        placed = add_clusters(journey.rows, clusters, embedder, assign=options.assign)
+        journey.rows = journey.run.keep(record, keep_one_per_label_set(placed, keep=options.same_labels))
+        record.summary = {
+            "k": clusters.k,
+            "asked_k": journey.recipe.clusters,
+            "note": clusters.note,
+            "assign": options.assign,
+            "same_labels": options.same_labels,
+            "embedder": clusters.embedder,
+            "quality": cluster_quality(journey.rows, clusters, embedder),
+        }
+
+
+def single_score(journey: Journey, options: Any) -> None:
+    """A score for each response by itself (map)."""
+    journey.ask(SingleScorer, "single_score", options)
 
 
 def compare(journey: Journey, options: Any) -> None:
-    """Pairs inside a cluster (fan), compared in both orders (map), one score a row (fold, map)."""
-    from ..rows import split_rejected
-    from ..selection.compare import Comparer, add_scores, fold_scores, pairs, reliability
+    """Pairs inside a cluster (fan), compared (map), one score a row (fold, map)."""
+    from ..selection.compare import Comparer
+    from ..selection.length_control import control_length
+    from ..selection.reliability import reliability
+    from ..selection.rounds import compare_rows
+    from ..selection.scores import add_scores, fold_scores
 
     with journey.run.step("compare", "map", len(journey.rows)) as record:
-        planned = pairs(journey.rows, comparisons=options.comparisons, orders=options.orders, seed=journey.recipe.seed)
         comparer = journey.stage(Comparer, "compare", options, record)
-        compared, lost = split_rejected(comparer.apply(planned))
-        journey.run.save(compared, "comparisons")
-        if len(lost):
-            journey.run.save(lost, "comparisons_rejected")
-        reasons = dict(Counter(mark["reason"] for mark in lost["rejection"]))
-        if len(lost) == len(planned) > 0:
-            why = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
-            raise DataError(
-                f"compare: none of the {len(planned)} comparisons gave a score ({why}); the replies are in "
-                f"{journey.run.path / 'comparisons_rejected'}"
-            )
-        record.summary = {
-            "pairs": len(planned),
-            "pairs_rejected": len(lost),
-            "pair_reasons": reasons,
-            **reliability(compared),
+        compared = compare_rows(
+            journey.rows,
+            comparer,
+            plan=options.plan,
+            comparisons=options.comparisons,
+            orders=options.orders,
+            seed=journey.recipe.seed,
+            tell=lambda first, total: say_planned(journey, comparer, first, total),
+        )
+        _keep_comparisons(journey, record, compared)
+        scored = control_length(add_scores(journey.rows, fold_scores(compared, options.score)))
+        journey.rows = journey.run.keep(record, scored)
+        record.summary |= {
+            "plan": options.plan,
+            "orders": options.orders,
+            "score": options.score,
+            **reliability(compared, journey.rows),
         }
-        journey.rows = journey.run.keep(record, add_scores(journey.rows, fold_scores(compared)))
 
 
 def select(journey: Journey, options: Any) -> None:
     """The best of each cluster (pick)."""
-    from ..selection.tacos import select
+    from ..selection.choose import select
 
     with journey.run.step("select", "pick", len(journey.rows)) as record:
-        selection = select(journey.rows, n=options.n)
-        journey.not_chosen = journey.rows.select(selection.left)
-        chosen = selection.apply(journey.rows)
-        record.not_chosen, record.summary = len(journey.not_chosen), selection.summary()
-        places = zip(chosen["cluster_rank"], chosen["cluster"], range(len(chosen)), strict=True)
-        best_first = [index for _, _, index in sorted(places)]  # whatever the order of the seeds
-        journey.rows = journey.run.keep(record, chosen.select(best_first))
+        selection = select(journey.rows, n=options.n, allocate=options.allocate, by=options.by)
+        keep_selection(journey, record, journey.rows, selection)
+        record.summary |= {"allocate": options.allocate, "by": options.by}
 
 
-def measure(journey: Journey, options: Any) -> None:
-    """Diversity, difficulty, obedience, repetition, spread, length, contamination (fold)."""
-    from ..measure import measure as measured
-    from ..tags.embed import open_embedder
+def refine(journey: Journey, options: Any) -> None:
+    """A better response, then a better instruction for each chosen row (map)."""
+    from ..selection.refine import InstructionRefiner, ResponseRefiner
+    from ..selection.refine import refine as refined
 
-    with journey.run.step("measure", "fold", len(journey.rows)) as record:
-        tagging = {"max_tags": options.max_tags}
-        tagger = journey.stage(OpenTagger, "measure", options, record, **tagging) if options.sample else None
-        measures = measured(
-            journey.rows,
-            tagger,
-            sample=options.sample,
-            by=options.by,
-            references=journey.references,
-            embedder=open_embedder(options.embedder),
-            seed=journey.recipe.seed,
+    with journey.run.step("refine", "map", len(journey.rows)) as record:
+        responses = journey.stage(ResponseRefiner, "refine", options, record)
+        instructions = journey.stage(InstructionRefiner, "refine", options, record)
+        journey.rows = journey.run.keep(record, refined(journey.rows, responses, instructions))
+        for part in ("response", "instruction"):
+            record.summary[f"{part}s_refined"] = sum(why == "" for why in journey.rows[f"{part}_kept"])
+
+
+def keep_selection(journey: Journey, record: StepRecord, rows: Dataset, selection: Selection) -> None:
+    """The chosen rows, the best first whatever the order of the seeds; the others are not chosen.
+
+    Raises:
+        DataError: If no row was chosen.
+    """
+    if not selection.choices:
+        raise DataError(f"{record.name}: no row was chosen ({selection.warning or 'none came in'})")
+    journey.not_chosen, lost = split_rejected(rows.select(selection.left))
+    chosen = selection.apply(rows)
+    record.not_chosen, record.summary = len(journey.not_chosen), selection.summary()
+    number = chosen["cluster"] if "cluster" in chosen.column_names else chosen["cluster_rank"]
+    places = zip(chosen["cluster_rank"], number, chosen["id"], range(len(chosen)), strict=True)
+    best_first = chosen.select([index for *_, index in sorted(places)])
+    journey.rows = journey.run.keep(record, best_first, lost)
+
+
+def _keep_comparisons(journey: Journey, record: StepRecord, every: Dataset) -> None:
+    """Save the comparisons, and tell if not one of them gave a score."""
+    compared, lost = split_rejected(every)
+    journey.run.save(compared, "comparisons")
+    if len(lost):
+        journey.run.save(lost, "comparisons_rejected")
+    reasons = dict(Counter(mark["reason"] for mark in lost["rejection"]))
+    if len(lost) == len(every) > 0:
+        why = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+        raise DataError(
+            f"compare: none of the {len(every)} comparisons gave a score ({why}); the replies are in "
+            f"{journey.run.path / 'comparisons_rejected'}"
         )
-        measures.save(journey.run.path / "measures.json")
-        said = measures.summary()
-        record.summary = {name: said[name] for name in _SAID if name in said}
-        record.rows_out = len(journey.rows)
+    record.summary = {"pairs": len(every), "pairs_rejected": len(lost), "pair_reasons": reasons}

@@ -15,7 +15,8 @@ from .journey import Cost, Step, Totals, read_cost, read_step, read_totals
 from .measured import Measured, read_measures
 from .proof import Evaluation, Training, evaluation, model_folder, training
 from .samples import Rows, read_rows
-from .values import counts_of, list_of, mapping_of, read_json, read_text, whole_of
+from .selections import Selections, read_selections
+from .values import counts_of, list_of, mapping_of, number_of, read_json, read_text, whole_of
 from .words import decimal, duration, moment, plural, without_secrets
 
 
@@ -63,6 +64,8 @@ class Page:
     cost: Cost
     reasons: tuple[Bar, ...]
     judge: Mapping[str, float]
+    quality: Mapping[str, float]
+    selections: Selections | None
     rows: Rows
     pool: Pool | None
     measured: Measured | None
@@ -102,6 +105,8 @@ def collect(folder: Path) -> Page:
         cost=read_cost({**given, "seconds": run.get("seconds")}),
         reasons=bars(dict(counts_of(given.get("rejected")))),
         judge=next((step.figures for step in steps if step.name == "compare"), {}),
+        quality=_quality(run),
+        selections=read_selections(folder / "selections.json"),
         rows=read_rows(folder),
         pool=_pool(folder / "tag_pool.json"),
         measured=read_measures(folder / "measures.json"),
@@ -111,6 +116,15 @@ def collect(folder: Path) -> Page:
         versions=tuple((str(name), str(value)) for name, value in mapping_of(run.get("versions")).items()),
         recipe=without_secrets(read_text(folder / "recipe.yaml")),
     )
+
+
+def _quality(run: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of the clusters, from the step that made them."""
+    for step in _objects(run.get("steps")):
+        if step.get("name") == "cluster":
+            found = mapping_of(mapping_of(step.get("summary")).get("quality"))
+            return {str(key): figure for key, value in found.items() if (figure := number_of(value)) is not None}
+    return {}
 
 
 def _sentence(totals: Totals | None, steps: tuple[Step, ...], proof: Evaluation | None) -> str:

@@ -34,11 +34,12 @@ STEPS: Mapping[str, tuple[str, str]] = {
     "open_tags": ("Open tags", "Say in free tags what each row is about."),
     "normalize_tags": ("Normalize", "Give tags of the same meaning the same name."),
     "cluster": ("Cluster", "Put rows with similar labels together."),
-    "compare": (
-        "Compare",
-        "Let rows of one cluster compete in pairs, in both orders; the mean is the score.",
-    ),
+    "single_score": ("Single scores", "Let the judge score each response by itself."),
+    "compare": ("Compare", "Let rows of one cluster compete in pairs, and make one score a row of it."),
     "select": ("Select", "Take the best rows of each cluster."),
+    "baseline": ("Baseline", "Take rows by a way that TACOS is compared with."),
+    "compare_selections": ("Selections compared", "Say what other ways would have selected, at the same size."),
+    "refine": ("Refine", "Write a better response, then a better instruction for each chosen row."),
     "measure": ("Measure", "Say how diverse, how difficult, how long and how clean the instructions are."),
 }
 
@@ -119,7 +120,18 @@ def read_step(number: int, entry: Mapping[str, Any]) -> Step:
 
 
 _WARNINGS = ("warning", "note")
-_ELSEWHERE = ("flip_rate", "position_bias", "length_bias", *_WARNINGS)  # the page has a place of its own for them
+# The page has a place of its own for them.
+_ELSEWHERE = (
+    "flip_rate",
+    "judge_position_bias",
+    "position_bias",
+    "length_bias",
+    "tie_rate",
+    "transitivity",
+    "triads",
+    "agreement_with_single",
+    *_WARNINGS,
+)
 
 
 def _small(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -11,8 +11,8 @@ from ..errors import RecipeError
 from ..project import recipe_path
 from ..recipe import Recipe, check_known, recipe_from
 from ..recipe_file import load_recipe
+from ..recipe_measuring import MeasureStep
 from ..recipe_parts import Source
-from ..recipe_selecting import MeasureStep
 from .file import ArmOptions, Study, as_yaml, local
 
 _COLUMNS = {"tag_evol": "budget", "evol_instruct": "round", "auto_evol": "round"}  # that a method's rows can be told by

@@ -11,8 +11,8 @@ from pydantic import Field, field_validator, model_validator
 
 from ..recipe import valid_part
 from ..recipe_file import yaml_mapping
+from ..recipe_measuring import MeasureStep
 from ..recipe_parts import Part
-from ..recipe_selecting import MeasureStep
 
 FILES = ("source", "prompt", "method", "start", "from", "add")  # last parts of keys whose values may be files
 _ARM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,99}")
