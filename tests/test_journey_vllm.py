@@ -43,6 +43,11 @@ def journey(engine):
     best = te.tacos(answered, engine, n=5, k=2)
     assert len(best.selected) == 5
     assert len(best.selected) + len(best.not_chosen) + len(best.rejected) == len(evolved)
+    scored = te.SingleScorer(engine, attempts=8).apply(best.selected)
+    graded, _ = te.baseline("alpagasus", scored, 2, engine=engine)
+    rated, chosen = te.baseline("deita", graded, 2, engine=engine)
+    assert len(chosen.choices) <= 2
+    assert {"single_score", "grade", "complexity", "quality"} <= set(rated.column_names)
     structured = [(request, reply) for request, reply in engine.seen if request.schema and not reply.reason]
     assert {reply.reason for _, reply in engine.seen} <= {"", "prompt_too_long"}  # its context is small
     assert len(structured) >= 6 * len(TASKS)
@@ -69,7 +74,8 @@ STEPS = [
     {"open_tags": {"max_tags": 2}},
     {"normalize_tags": {}},
     {"cluster": {"k": 2}},
-    {"compare": {"comparisons": 1, "max_tokens": 1500}},
+    {"single_score": {"attempts": 8}},
+    {"compare": {"plan": "swiss", "comparisons": 1, "max_tokens": 1500, "score": "bradley-terry"}},
     {"select": {"n": 4}},
 ]
 
