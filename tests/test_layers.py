@@ -1,6 +1,7 @@
 """Imports only go down, the package is light, and its names are there."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,7 @@ def source(module):
     return ast.parse((path if path.exists() else PACKAGE / module / "__init__.py").read_text(encoding="utf-8"))
 
 
+@functools.cache
 def imported(module):
     """(own modules, other packages) that a module imports, wherever in the file."""
     is_package = (PACKAGE / module / "__init__.py").exists() if module != "__init__" else True

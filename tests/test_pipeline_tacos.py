@@ -37,7 +37,12 @@ def step(done, name):
     return next(step for step in done.record["steps"] if step["name"] == name)
 
 
-@pytest.mark.parametrize("plan", ["k-regular", "adjacent", "anchor", "swiss"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "plan", ["k-regular", "swiss", *(pytest.param(plan, marks=SLOW) for plan in ("adjacent", "anchor"))]
+)
 def test_each_plan_says_its_cost_before_and_asks_just_that(source, tmp_path, plan, capfd):
     compare = {"compare": {"plan": plan, "score": "bradley-terry" if plan == "swiss" else "mean"}}
     prices = {"default": {"prompt": 1.0, "completion": 1.0}}
@@ -79,14 +84,19 @@ def test_both_scores_show_how_far_they_agree(source, tmp_path):
     assert -1 <= agreement <= 1
 
 
-@pytest.mark.parametrize("allocate", ["equal", "proportional", "sqrt", "global"])
+@pytest.mark.parametrize(
+    "allocate", ["sqrt", *(pytest.param(name, marks=SLOW) for name in ("equal", "proportional", "global"))]
+)
 def test_each_allocation_gives_just_as_many(source, tmp_path, allocate):
     by = "length_controlled_score" if allocate == "sqrt" else "score"
     done = run(source, tmp_path / "run", *CLUSTERED, "compare", {"select": {"n": 11, "allocate": allocate, "by": by}})
     assert len(done.selected) == 11
 
 
-@pytest.mark.parametrize("method", ["random", "longest", "full", "instag", "k-center", "deita", "alpagasus"])
+OTHERS = ("longest", "full", "instag", "k-center", "deita")
+
+
+@pytest.mark.parametrize("method", ["random", "alpagasus", *(pytest.param(name, marks=SLOW) for name in OTHERS)])
 def test_each_baseline_in_place_of_select(source, tmp_path, method):
     done = run(source, tmp_path / "run", *TAGGED, {"baseline": {"method": method, "n": 5, "embedder": "builtin"}})
     assert len(done.selected) == (40 if method == "full" else 5)

@@ -53,7 +53,13 @@ def offline(file, path):
     return recipe_from(body)
 
 
-@pytest.mark.parametrize("file", CURATING, ids=lambda file: str(file.relative_to(ROOT)))
+SLOWLY = [
+    pytest.param(file, marks=[pytest.mark.slow] * (file.name != "curate.yaml"), id=str(file.relative_to(ROOT)))
+    for file in CURATING
+]
+
+
+@pytest.mark.parametrize("file", SLOWLY)
 def test_each_recipe_runs_on_rows_of_its_own_kind(file, tmp_path):
     recipe = load_recipe(file)
     assert recipe_from(recipe.plain()) == recipe

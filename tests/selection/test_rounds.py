@@ -33,16 +33,27 @@ def compare_counted(rows, **options):
 @pytest.mark.parametrize("orders", ["both", "one"])
 @pytest.mark.parametrize("plan", PLANS)
 def test_calls_planned_are_calls_made(plan, orders):
-    for sizes in ([2], [3, 1], [5, 2, 1], [17, 8], [40, 33, 1, 2]):
+    sizes = [40, 33, 17, 5, 3, 2, 1]
+    rows = clustered(*[number for number, size in enumerate(sizes) for _ in range(size)])
+    for comparisons in (1, 3):
+        done, planned, asked = compare_counted(rows, plan=plan, comparisons=comparisons, orders=orders)
+        assert planned == asked == len(done)
+        partners = met(done)
+        for row in rows:
+            size = sizes[row["cluster"]]
+            least = size - 1 if size > 1 else max(sizes)
+            assert len(partners[row["id"]]) >= min(comparisons, least)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("orders", ["both", "one"])
+@pytest.mark.parametrize("plan", PLANS)
+def test_calls_planned_are_calls_made_for_clusters_of_every_size(plan, orders):
+    for sizes in ([1], [1, 1], [2], [3, 1], [5, 2, 1], [17, 8], list(range(1, 31))):
         rows = clustered(*[number for number, size in enumerate(sizes) for _ in range(size)])
-        for comparisons in (1, 2, 3):
+        for comparisons in (1, 2, 3, 5):
             done, planned, asked = compare_counted(rows, plan=plan, comparisons=comparisons, orders=orders)
             assert planned == asked == len(done)
-            partners = met(done)
-            for row in rows:
-                size = sizes[row["cluster"]]
-                least = size - 1 if size > 1 else max(sizes)
-                assert len(partners[row["id"]]) >= min(comparisons, least)
 
 
 def test_later_rounds_pair_near_scores():

@@ -520,8 +520,17 @@ TRANSIENT = {
 CALLS = {"upload": ("POST", "/v1/files"), "create": ("POST", "/v1/batches"), "look": ("GET", "/v1/batches/batch_0")}
 
 
-@pytest.mark.parametrize("fault", TRANSIENT)
-@pytest.mark.parametrize("place", CALLS)
+FIRST = ("upload", "429"), ("create", "reset"), ("look", "500")  # the others take the same ways
+
+
+@pytest.mark.parametrize(
+    ("place", "fault"),
+    [
+        pytest.param(place, fault, marks=[pytest.mark.slow] * ((place, fault) not in FIRST))
+        for place in CALLS
+        for fault in TRANSIENT
+    ],
+)
 def test_transient_faults_are_tried_again(vendor_of, engine_of, place, fault):
     method, path = CALLS[place]
     vendor = vendor_of(call=Once(path, TRANSIENT[fault], method))
