@@ -154,7 +154,7 @@ def plan(recipe: RecipePath, settings: Settings = None, limit: Limit = None) -> 
         *lines,
         total,
     ):
-        out.print(f"{name:<15} {rows_in:>10} {requests:>10} {worst:>15}  {engine}".rstrip())
+        out.print(f"{name:<18} {rows_in:>10} {requests:>10} {worst:>15}  {engine}".rstrip())
     out.print("These are upper bounds; rows that are rejected on the way ask nothing more.")
 
 
@@ -250,7 +250,7 @@ def _tell(step: Any) -> None:
     parts += [f"{sum(step.failed.values()):,} failed"] if step.failed else []
     parts += [f"{step.cached_share:.0%} of the prompts cached"] if step.cached_share else []
     parts += [f"{step.tokens_per_second:,.0f} tokens/s"] if step.asked and step.seconds > 1 else []
-    out.print(f"  {step.number:>2} {step.name:<15} {', '.join(parts)}, {step.seconds:.1f} s")
+    out.print(f"  {step.number:>2} {step.name:<18} {', '.join(parts)}, {step.seconds:.1f} s")
 
 
 def _training_recipe(recipe: Path, given: Path | None) -> Path | None:
