@@ -58,6 +58,7 @@ def test_faults_come_evenly_and_are_cut_in_the_middle(calls):
     assert [text.endswith("}") for text in texts] == [True, True, True, False] * 2
 
 
+@pytest.mark.slow
 def test_a_small_run_holds_its_targets(calls):
     outcome = calls.measure(40, {})
     assert all(check.held for check in outcome.checks), outcome.checks

@@ -3,9 +3,10 @@
     python benchmarks/selection/normalizer.py
 
 The tags are real ones where they are at hand (TAGEVOL_TEST_DATA), each with seeded variations of its spelling and
-words until there are enough; else they are made from numbers. Rows draw three tags by frequency. Each case runs in a
-process of its own with two threads, whose time and peak memory are taken, Python and libraries included. Writes a JSON
-and a Markdown file into benchmarks/results; the exit status is 1 where a target was missed.
+words until there are enough; else they are made from numbers. Rows draw three tags by frequency; 200 frequent tags
+always bring another one with them, for the association step. Each case runs in a process of its own with two threads,
+whose time and peak memory are taken, Python and libraries included. Writes a JSON and a Markdown file into
+benchmarks/results; the exit status is 1 where a target was missed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from scenarios.plan import Outcome  # noqa: E402 - the folder of the engine benc
 from scenarios.report import as_text, machine, save  # noqa: E402
 
 _TAGS, _ROWS, _A_ROW = 50_000, 100_000, 3
+_BRINGING = 200  # tags that always bring another
 _SECONDS, _GIB = 60.0, 2.0
 _CASES: dict[str, dict[str, Any]] = {
     "no rule: all to the semantic step": {"preset": "default", "steps": ("semantic", "association"), "support": 40},
@@ -100,12 +102,15 @@ def _work(case: str, count: int) -> dict[str, Any]:
 
 
 def _rows(tags: list[str]) -> list[list[str]]:
-    """Every tag in some row, a few in many."""
+    """Every tag in some row, a few in many; some bring another with them wherever they are."""
     draw = Random(11)
     weights = [1 / (place + 5) for place in range(len(tags))]
     flat = tags + draw.choices(tags, weights, k=_ROWS * _A_ROW - len(tags))
     draw.shuffle(flat)
-    return [flat[start : start + _A_ROW] for start in range(0, len(flat), _A_ROW)]
+    frequent = tags[: 2 * _BRINGING]
+    brought = dict(zip(frequent[_BRINGING:], frequent[:_BRINGING], strict=True))
+    rows = [flat[start : start + _A_ROW] for start in range(0, len(flat), _A_ROW)]
+    return [[*row, *(brought[tag] for tag in row if tag in brought)] for row in rows]
 
 
 def _tags(count: int) -> list[str]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..errors import DataError, MissingExtraError
 from ..progress import announce
+from .embed_unknown import unknown_texts
 
 PHRASE_BERT = "whaleloops/phrase-bert"
 _PATIENCE = 5.0  # seconds to wait for the Hub
@@ -41,6 +42,7 @@ class NgramEmbedder:
     """Hashed character n-grams inside word borders: similar spelling, similar vector; no download, no training.
 
     The order of words has no say: "data analysis" and "analysis of data" are near, and so they should be as tags.
+    A mistake of spelling in a short text moves it far: within a distance of 0.05 hardly any is seen.
 
     Attributes:
         dimension: Length of a vector, d.
@@ -76,6 +78,8 @@ class NgramEmbedder:
 class SentenceEmbedder:
     """A sentence-transformers model; it is loaded at the first use.
 
+    A text that its vocabulary lacks, as Chinese to Phrase-BERT, gets the built-in vector of its spelling instead.
+
     Args:
         model: Folder of the model, or its Hub id.
     """
@@ -95,8 +99,11 @@ class SentenceEmbedder:
             MissingExtraError: If sentence-transformers is not installed.
             DataError: If the model cannot be loaded.
         """
+        if not texts:
+            return self.encode([""])[:0]
         found = self._loaded.encode(list(texts), convert_to_numpy=True, show_progress_bar=False)
-        return _unit(np.asarray(found, dtype=np.float32).reshape(len(texts), -1))
+        vectors = np.asarray(found, dtype=np.float32).reshape(len(texts), -1)
+        return _spelled(_unit(vectors), texts, getattr(self._loaded, "tokenizer", None))
 
     @functools.cached_property
     def _loaded(self) -> Any:
@@ -112,6 +119,8 @@ class SentenceEmbedder:
 
 class StaticEmbedder:
     """A static embedding of model2vec (a vector for each token, no network), also with whole-number weights.
+
+    A text that its vocabulary lacks gets the built-in vector of its spelling instead.
 
     Args:
         folder: Folder of the model.
@@ -134,7 +143,8 @@ class StaticEmbedder:
         """
         if not texts:
             return np.zeros((0, self._loaded.dim), dtype=np.float32)
-        return _unit(np.asarray(self._loaded.encode(list(texts), use_multiprocessing=False), dtype=np.float32))
+        vectors = np.asarray(self._loaded.encode(list(texts), use_multiprocessing=False), dtype=np.float32)
+        return _spelled(_unit(vectors), texts, self._loaded.tokenizer)
 
     @functools.cached_property
     def _loaded(self) -> Any:
@@ -175,7 +185,9 @@ def _hindrance() -> str:
         return "for Phrase-BERT: pip install 'tagevol_hf[embed]'"
     from huggingface_hub import HfApi, constants, try_to_load_from_cache
 
-    if isinstance(try_to_load_from_cache(PHRASE_BERT, "config.json"), str):
+    files = ("config.json", "model.safetensors", "pytorch_model.bin")
+    config, *weights = (isinstance(try_to_load_from_cache(PHRASE_BERT, file), str) for file in files)
+    if config and any(weights):
         return ""
     if constants.HF_HUB_OFFLINE:
         return "Phrase-BERT is not in the local cache, and HF_HUB_OFFLINE is set"
@@ -209,6 +221,15 @@ def _unit(vectors: Vectors) -> Vectors:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = np.where(lengths > 0, vectors, np.eye(1, vectors.shape[1], dtype=np.float32))
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
+
+
+def _spelled(vectors: Vectors, texts: Sequence[str], tokenizer: Any) -> Vectors:
+    """The vectors, with the built-in ones of the same length for texts that the tokenizer does not know."""
+    unknown = unknown_texts(texts, tokenizer)
+    if unknown.any():
+        vectors = vectors.copy()
+        vectors[unknown] = NgramEmbedder(vectors.shape[1]).encode([texts[place] for place in np.flatnonzero(unknown)])
+    return vectors
 
 
 def _identity(model: str) -> str:

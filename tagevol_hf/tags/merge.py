@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from .embed import Embedder, Vectors
 
-_BLOCK = 512  # names a block; a block's products with all others take 4 bytes each
+_BLOCK = 256  # names a block; a block's products with all others take 4 bytes each
+_WAITING = 100_000  # pairs that wait for being folded into groups
+_PART = 10_000  # pairs that are computed again at a time
 _DOUBT = 1e-5  # products of 32 bits that are nearer to the border than this are computed again in 64 bits
 
 Places = npt.NDArray[np.int64]
@@ -61,16 +63,28 @@ def join_near(weights: Mapping[str, int], embedder: Embedder, eps: float) -> dic
 
 
 def _groups(vectors: Vectors, eps: float) -> Places:
-    """Number of each name's group."""
+    """Number of each name's group. Pairs are folded into groups as soon as there are many, so that few are kept."""
+    groups = np.arange(len(vectors))
+    waiting: list[tuple[Places, Places]] = []
+    for pairs in _neighbours(vectors, eps):
+        waiting.append(pairs)
+        if sum(len(ones) for ones, _ in waiting) > _WAITING:
+            groups = _folded(groups, waiting)
+            waiting = []
+    return _folded(groups, waiting)
+
+
+def _folded(groups: Places, pairs: Sequence[tuple[Places, Places]]) -> Places:
+    """The groups where the names of each pair are in one; a group is a star about a node after those of the names."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    pairs = list(_neighbours(vectors, eps))
-    ones = np.concatenate([one for one, _ in pairs])
-    others = np.concatenate([other for _, other in pairs])
-    size = len(vectors)
-    graph = coo_array((np.ones(len(ones), np.int8), (ones, others)), shape=(size, size))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+    size = len(groups)
+    ones = np.concatenate([np.arange(size), *(one for one, _ in pairs)])
+    others = np.concatenate([size + groups, *(other for _, other in pairs)])
+    graph = coo_array((np.ones(len(ones), np.int8), (ones, others)), shape=(2 * size, 2 * size))
+    found = connected_components(graph, directed=False)[1][:size]
+    return np.asarray(np.unique(found, return_inverse=True)[1], dtype=np.int64)
 
 
 def _neighbours(vectors: Vectors, eps: float) -> Iterator[tuple[Places, Places]]:
@@ -83,9 +97,9 @@ def _neighbours(vectors: Vectors, eps: float) -> Iterator[tuple[Places, Places]]
     for start in range(0, len(vectors), _BLOCK):
         products = vectors[start : start + _BLOCK] @ vectors[start:].T
         ones, others = np.nonzero(products >= least - _DOUBT)
-        doubtful = products[ones, others] < least + _DOUBT
-        near = ~doubtful
-        exact = [vectors[[start + one, start + other]].astype(np.float64)
-                 for one, other in zip(ones[doubtful], others[doubtful], strict=True)]  # fmt: skip
-        near[doubtful] = [float(np.einsum("d,d->", one, other)) >= least for one, other in exact]
+        near = products[ones, others] >= least + _DOUBT
+        doubtful = np.flatnonzero(~near)
+        for part in np.array_split(doubtful, len(doubtful) // _PART + 1):
+            exact = np.einsum("pd,pd->p", *(vectors[start + side[part]].astype(np.float64) for side in (ones, others)))
+            near[part] = exact >= least
         yield ones[near] + start, others[near] + start

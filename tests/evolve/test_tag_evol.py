@@ -155,6 +155,7 @@ def test_the_built_in_engine_keeps_every_budget(budget):
         assert all(tag in row["instruction"] for tag in row["chosen_tags"])
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.one_of(

@@ -11,7 +11,7 @@ from tagevol_hf.rows import rejection
 from tagevol_hf.selection.pairing import pairs
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=14), st.integers(1, 4), st.randoms())
 def test_each_row_is_compared_often_enough_in_any_row_order(numbers, comparisons, random_source):
     rows = clustered(*numbers)

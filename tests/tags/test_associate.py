@@ -76,7 +76,7 @@ def by_hand(rows, support, confidence):
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(st.sets(st.sampled_from("abcdef")), max_size=20),
     st.integers(1, 3),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tagevol_hf.errors import DataError, MissingExtraError
 from tagevol_hf.tags.embed import NgramEmbedder, SentenceEmbedder, open_embedder
+from tagevol_hf.tags.embed_unknown import unknown_texts
 
 DATA = Path(os.environ.get("TAGEVOL_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 MODEL = DATA.parent / "models" / "potion-base-4m-int8"
@@ -107,8 +108,11 @@ def test_a_real_static_model_knows_synonyms(tmp_path):
     weights = numpy_files.load_file(MODEL / "model.safetensors")  # int8, which sentence-transformers cannot read
     floats = {name: values.astype(np.float32) for name, values in weights.items()}
     numpy_files.save_file(floats, tmp_path / "model.safetensors")
-    car, automobile, poem = SentenceEmbedder(tmp_path).encode(["car", "automobile", "poem"])
+    embedder = SentenceEmbedder(tmp_path)
+    car, automobile, poem = embedder.encode(["car", "automobile", "poem"])
     assert car @ automobile > car @ poem
+    assert alike(embedder, UNKNOWN) < 0.5
+    assert embedder.encode([]).shape == (0, 128)
     assert np.linalg.norm(car) == pytest.approx(1, abs=1e-5)
 
 
@@ -162,14 +166,30 @@ def test_auto_asks_the_hub_and_takes_what_is_there(tmp_path):
         server.server_close()
 
 
-@pytest.mark.slow
-def test_auto_takes_phrase_bert_from_the_local_cache(tmp_path):
+def cached(tmp_path, *files):
+    """The local cache with these files of Phrase-BERT."""
     repo = tmp_path / "hub" / "hub" / "models--whaleloops--phrase-bert"
+    snapshot = repo / "snapshots" / ("0" * 40)
     (repo / "refs").mkdir(parents=True)
     (repo / "refs" / "main").write_text("0" * 40)
-    (repo / "snapshots" / ("0" * 40)).mkdir(parents=True)
-    (repo / "snapshots" / ("0" * 40) / "config.json").write_text("{}")
+    snapshot.mkdir(parents=True)
+    for file in files:
+        (snapshot / file).write_text("{}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
+def test_auto_takes_phrase_bert_from_the_local_cache(tmp_path, weights):
+    cached(tmp_path, "config.json", weights)
     assert opened(tmp_path, HF_HUB_OFFLINE="1") == ("whaleloops/phrase-bert", "embedder: Phrase-BERT")
+
+
+@pytest.mark.slow
+def test_auto_does_not_count_on_a_download_that_broke_off(tmp_path):
+    cached(tmp_path, "config.json")
+    identity, said = opened(tmp_path, HF_HUB_OFFLINE="1")
+    assert identity == NgramEmbedder().identity
+    assert "not in the local cache" in said
 
 
 def test_phrase_bert_by_its_name():
@@ -184,6 +204,48 @@ def test_a_static_model_with_whole_number_weights():
     assert np.linalg.norm(near) == pytest.approx(1, abs=1e-5)
     assert embedder.encode([]).shape == (0, 128)
     assert embedder.identity.startswith("potion-base-4m-int8@")
+
+
+# A tokenizer that lacks these scripts makes the same of them all.
+UNKNOWN = ["翻译", "俳句", "机器学习", "요약", "ภาษาไทย", "😀", "\u0301"]
+
+
+def alike(embedder, texts):
+    """Greatest cosine similarity of two of the texts."""
+    vectors = embedder.encode(texts)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    return (vectors @ vectors.T - 2 * np.eye(len(texts))).max()
+
+
+@pytest.mark.skipif(not MODEL.is_dir(), reason=f"{MODEL} is not there")
+def test_what_the_vocabulary_lacks_is_told_apart_by_its_spelling():
+    embedder = open_embedder(str(MODEL))
+    assert alike(embedder, UNKNOWN) < 0.5
+    one, longer, far = embedder.encode(["机器学习算法", "机器学习算法 ", "文章写作"])
+    assert one @ longer > 0.99
+    assert one @ far < 0.5
+    # one sign in a long text does not decide its vector
+    text = "write a short story about a dog that learns how to swim in the cold river"
+    plain, signed = embedder.encode([text, f"{text} 😀"])
+    assert plain @ signed > 0.99
+
+
+def words_of_a_bert():
+    """A tokenizer of transformers that knows two words."""
+    tokenizers, transformers = pytest.importorskip("tokenizers"), pytest.importorskip("transformers")
+    model = tokenizers.models.WordLevel({"[UNK]": 0, "poem": 1, "story": 2}, unk_token="[UNK]")
+    bare = tokenizers.Tokenizer(model)
+    bare.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    return bare, transformers.PreTrainedTokenizerFast(tokenizer_object=bare, unk_token="[UNK]")
+
+
+@pytest.mark.slow
+def test_unknown_texts_by_the_tokenizers_of_both_libraries():
+    texts = ["poem", "poem 诗", "诗", "", " ".join(["story"] * 30) + " 诗"]
+    for tokenizer in words_of_a_bert():
+        assert unknown_texts(texts, tokenizer).tolist() == [False, True, True, True, False]
+        assert unknown_texts([], tokenizer).tolist() == []
+    assert unknown_texts(texts, None).tolist() == [False] * 5
 
 
 def test_a_broken_static_model_is_named(tmp_path):

@@ -205,7 +205,7 @@ SETTINGS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(TAG_LISTS, SETTINGS | st.sampled_from(list(PRESETS.values())), st.randoms())
 def test_idempotent_and_free_of_row_order(tag_lists, how, random_source):
     fitted = TagNormalizer.fit(tag_lists, how, NgramEmbedder(64))

@@ -185,6 +185,7 @@ def test_the_table_says_what_plain_counting_says(given_rows, shuffler, cut, leas
         assert pool.keep(least=least).tags == often
 
 
+@pytest.mark.slow
 def test_gsm8k_builds_at_once_and_stays_small():
     if not (GSM8K / "train.jsonl").is_file():
         pytest.skip(f"{GSM8K / 'train.jsonl'} is not there")
