@@ -3,7 +3,8 @@
 recipe.yaml        the resolved recipe
 store.sqlite       the request store
 steps/NN-name/     the rows after each step
-tag_pool.json, method.json, tags.json, clusters.json, measures.json   what fold steps made
+tag_pool.json, method.json, tags.json, clusters.json, selections.json, measures.json   what fold steps made
+embedder.txt       what the embedder "auto" was found to be
 comparisons/       the compared pairs
 selected/ not_chosen/ rejected/           the result; together they hold every row
 run.json           counts a step, reasons, tokens, seconds, engines, versions
@@ -41,7 +42,7 @@ from .step_record import StepRecord
 from .versions import versions
 
 _SUMS = ("asked", "stored", "stored_tokens", "prompt_tokens", "completion_tokens", "cached_tokens", "cost")
-_VALUES = ("tag_pool.json", "method.json", "tags.json", "clusters.json", "measures.json")
+_VALUES = ("tag_pool.json", "method.json", "tags.json", "clusters.json", "selections.json", "measures.json")
 
 
 class RunFolder:

@@ -5,7 +5,7 @@ import json
 import pytest
 from datasets import load_from_disk
 
-from tagevol_hf.errors import RecipeError
+from tagevol_hf.errors import DataError, RecipeError
 from tagevol_hf.pipeline import curate
 from tagevol_hf.recipe import recipe_from
 
@@ -165,4 +165,17 @@ def test_a_second_run_asks_nothing_and_gives_the_same(source, tmp_path):
 )
 def test_a_recipe_that_cannot_be_is_refused(source, tmp_path, steps, message):
     with pytest.raises(RecipeError, match=message):
+        run(source, tmp_path / "run", *steps)
+
+
+def test_what_auto_was_found_to_be_stays_for_a_run(source, tmp_path):
+    steps = ({"open_tags": {}}, "normalize_tags", {"cluster": {"k": 3}}, {"baseline": {"method": "random", "n": 5}})
+    one = run(source, tmp_path / "run", *steps)
+    assert (one.path / "embedder.txt").read_text() == "builtin"  # the tests have no Hub
+    assert step(one, "cluster")["summary"]["embedder"] == "builtin-ngrams-2-4-512"
+    broken = tmp_path / "model"
+    broken.mkdir()
+    (broken / "config.json").write_text('{"model_type": "model2vec"}')
+    (one.path / "embedder.txt").write_text(str(broken))
+    with pytest.raises(DataError, match="cannot be loaded"):
         run(source, tmp_path / "run", *steps)

@@ -8,7 +8,6 @@ from datasets import Dataset, concatenate_datasets
 
 from ..engines.base import Engine
 from ..selection.choice import Selection
-from ..tags.embed import open_embedder
 from .journey import Journey
 from .selecting import keep_selection
 
@@ -41,7 +40,7 @@ def compare_selections(journey: Journey, options: Any) -> None:
             for seed in seeds if method == "random" else (first,):
                 rows, selection = _selected(journey, "compare_selections", options, method, pool, n, seed)
                 chosen[method].append(rows.select(selection.indices))
-        table = compare_selections(pool, chosen, embedder=open_embedder(options.embedder), seeds=seeds)
+        table = compare_selections(pool, chosen, embedder=journey.embedder(options.embedder), seeds=seeds)
         table.save(journey.run.path / "selections.json")
         record.summary, record.rows_out = {"selections": len(chosen), "n": n}, n
 
@@ -58,7 +57,7 @@ def _selected(
         n,
         engine=engine,
         model=(options.model or None) if method in _READING else None,
-        embedder=options.embedder,
+        embedder=journey.embedder(options.embedder),
         seed=seed,
     )
 

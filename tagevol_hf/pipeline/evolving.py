@@ -18,7 +18,6 @@ from ..recipe_evolving import AspectTags, TagPoolStep
 from ..recipe_parts import ModelStep
 from ..rows import Row, iterate
 from ..stage import Stage
-from ..tags.embed import open_embedder
 from ..tags.normalize import Normalization, TagNormalizer
 from ..tags.pool import TagPool, open_pool
 from ..tags.pool_names import canonical_tags
@@ -144,7 +143,7 @@ def _own_pools(journey: Journey, options: TagPoolStep) -> list[TagPool]:
 
 def _one_name_a_tag(journey: Journey, pool: TagPool, options: TagPoolStep) -> TagPool:
     """Near-equal tags become one, in the pool and in the rows alike: no seed is offered a tag that it has."""
-    embedder = open_embedder(options.embedder) if options.normalize == "semantic" else None
+    embedder = journey.embedder(options.embedder) if options.normalize == "semantic" else None
     counts = {tag: pool.count(tag) for tag in pool.tags}
     settings = Normalization(steps=("rule", "semantic"), eps=options.eps)
     normalizer = TagNormalizer.from_counts(counts, rows=len(journey.rows), settings=settings, embedder=embedder)

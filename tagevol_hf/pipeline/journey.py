@@ -18,6 +18,7 @@ from ..run_folder import RunFolder
 from ..sources import load, together
 from ..stage import Stage
 from ..step_record import StepRecord
+from ..tags.embed import Embedder, open_embedder, resolved
 from ..tags.pool import TagPool
 
 AStage = TypeVar("AStage", bound=Stage)
@@ -76,6 +77,17 @@ class Journey:
         stage = kind(self.run.engine(name), seed=self.recipe.seed, **parameters, **given)
         record.prompt = {"name": stage.prompt.name, "digest": stage.prompt.digest}  # type: ignore[union-attr]
         return stage
+
+    def embedder(self, spec: str) -> Embedder:
+        """The embedder that a step names.
+
+        What "auto" is, is found once and noted in the run folder: a run has one embedder to its end, whatever a restart
+        finds.
+        """
+        file = self.run.path / "embedder.txt"
+        if spec == "auto" and not file.exists():
+            file.write_text(resolved(spec), encoding="utf-8")
+        return open_embedder(file.read_text(encoding="utf-8") if spec == "auto" else spec)
 
 
 def load_rows(journey: Journey) -> None:

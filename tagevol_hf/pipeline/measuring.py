@@ -13,7 +13,6 @@ _SAID = ("difficulty", "diversity", "contaminated_share")  # of the measures; al
 def measure(journey: Journey, options: Any) -> None:
     """Diversity, difficulty, obedience, repetition, spread, length, contamination (fold)."""
     from ..measure import measure as measured
-    from ..tags.embed import open_embedder
 
     with journey.run.step("measure", "fold", len(journey.rows)) as record:
         tagging = {"max_tags": options.max_tags}
@@ -24,7 +23,7 @@ def measure(journey: Journey, options: Any) -> None:
             sample=options.sample,
             by=options.by,
             references=journey.references,
-            embedder=open_embedder(options.embedder),
+            embedder=journey.embedder(options.embedder),
             seed=journey.recipe.seed,
         )
         measures.save(journey.run.path / "measures.json")

@@ -12,7 +12,6 @@ from ..rows import split_rejected
 from ..selection.choice import Selection
 from ..selection.singleton import SingleScorer
 from ..step_record import StepRecord
-from ..tags.embed import open_embedder
 from ..tags.taggers import OpenTagger
 from .journey import Journey
 from .planned import say_planned
@@ -35,7 +34,7 @@ def normalize_tags(journey: Journey, options: Any) -> None:
 
     with journey.run.step("normalize_tags", "map", len(journey.rows)) as record:
         settings = options.settings()
-        embedder = open_embedder(options.embedder) if "semantic" in settings else None
+        embedder = journey.embedder(options.embedder) if "semantic" in settings else None
         normalizer = fit_normalizer(journey.rows, settings, embedder)
         normalizer.save(journey.run.path / "tags.json")
         journey.rows = journey.run.keep(record, add_labels(journey.rows, normalizer))
@@ -49,7 +48,7 @@ def cluster(journey: Journey, options: Any) -> None:
     from ..selection.cluster_sets import keep_one_per_label_set
 
     with journey.run.step("cluster", "map", len(journey.rows)) as record:
-        embedder = open_embedder(options.embedder)
+        embedder = journey.embedder(options.embedder)
         clusters = fit_clusters(journey.rows, k=journey.recipe.clusters, embedder=embedder, seed=journey.recipe.seed)
         clusters.save(journey.run.path / "clusters.json")
         placed = add_clusters(journey.rows, clusters, embedder, assign=options.assign)

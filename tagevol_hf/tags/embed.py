@@ -166,17 +166,21 @@ def open_embedder(spec: str) -> Embedder:
             Phrase-BERT where it can be had and else the built-in one, and says which and why; the folder of a
             sentence-transformers or model2vec model; or a Hub id.
     """
-    if spec == "auto":
-        hindrance = _hindrance()
-        announce(
-            "embedder: Phrase-BERT" if not hindrance else f"embedder: the built-in character n-grams ({hindrance})"
-        )
-        spec = "builtin" if hindrance else "phrase-bert"
+    spec = resolved(spec)
     if spec == "builtin":
         return NgramEmbedder()
     if _is_static(Path(spec)):
         return StaticEmbedder(spec)
     return SentenceEmbedder(PHRASE_BERT if spec == "phrase-bert" else spec)
+
+
+def resolved(spec: str) -> str:
+    """What "auto" is on this machine today, "phrase-bert" or "builtin", which is said; any other name itself."""
+    if spec != "auto":
+        return spec
+    hindrance = _hindrance()
+    announce(f"embedder: the built-in character n-grams ({hindrance})" if hindrance else "embedder: Phrase-BERT")
+    return "builtin" if hindrance else "phrase-bert"
 
 
 def _hindrance() -> str:
