@@ -127,6 +127,38 @@ CLUSTERS = [
 ]
 
 
+TAGS = {
+    "format": 2,
+    "entries": [
+        {
+            "tag": "sorting",
+            "count": 7,
+            "key": "sort",
+            "canonical": "sorting",
+            "step": "kept",
+            "why": "the most frequent",
+        },
+        {
+            "tag": "Sorting",
+            "count": 3,
+            "key": "sort",
+            "canonical": "sorting",
+            "step": "rule",
+            "why": "the same but for",
+        },
+        {
+            "tag": "bubble sort",
+            "count": 2,
+            "key": "bubble sort",
+            "canonical": "sorting",
+            "step": "association",
+            "why": "2 of the 2 rows with 'bubble sort' have 'sorting', too",
+        },
+        {"tag": "music", "count": 4, "key": "music", "canonical": "music", "step": "kept", "why": "most frequent"},
+        {"tag": "odd", "count": 1, "key": "odd", "canonical": None, "step": "frequency", "why": "fewer than 2 rows"},
+    ],
+}
+
 SELECTIONS = {
     "format": 1,
     "figures": {
@@ -172,6 +204,7 @@ def build_demo_run(folder: Path) -> Path:
     write(folder / "tag_pool.json", {"format": 1, "tags": _demo_tags()})
     write(folder / "clusters.json", {"format": 1, "names": CLUSTERS})
     write(folder / "selections.json", SELECTIONS)
+    write(folder / "tags.json", TAGS)
     (folder / "recipe.yaml").write_text(
         "name: quickstart\nseed: 42\nengines:\n  default: builtin\nsteps:\n- aspect_tags: {}\n"
     )

@@ -12,6 +12,7 @@ from ..rows import REASONS
 from ..run_folder import read_run
 from .figures import River, river
 from .journey import Cost, Step, Totals, read_cost, read_step, read_totals
+from .labels import Labels, read_labels
 from .measured import Measured, read_measures
 from .proof import Evaluation, Training, evaluation, model_folder, training
 from .samples import Rows, read_rows
@@ -64,6 +65,7 @@ class Page:
     cost: Cost
     reasons: tuple[Bar, ...]
     judge: Mapping[str, float]
+    labels: Labels | None
     quality: Mapping[str, float]
     selections: Selections | None
     rows: Rows
@@ -105,6 +107,7 @@ def collect(folder: Path) -> Page:
         cost=read_cost({**given, "seconds": run.get("seconds")}),
         reasons=bars(dict(counts_of(given.get("rejected")))),
         judge=next((step.figures for step in steps if step.name == "compare"), {}),
+        labels=read_labels(folder / "tags.json"),
         quality=_quality(run),
         selections=read_selections(folder / "selections.json"),
         rows=read_rows(folder),
