@@ -179,3 +179,23 @@ def test_what_auto_was_found_to_be_stays_for_a_run(source, tmp_path):
     (one.path / "embedder.txt").write_text(str(broken))
     with pytest.raises(DataError, match="cannot be loaded"):
         run(source, tmp_path / "run", *steps)
+
+
+@pytest.mark.parametrize("judge", ["compare", "single_score"])
+def test_responses_under_another_name_are_missed_before_the_judge_is_asked(tmp_path, judge):
+    source = tmp_path / "rows.jsonl"
+    rows = [{"instruction": f"Explain {thing}.", "answer": "So."} for thing in THINGS]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    steps = (*CLUSTERED, judge, {"select": {"n": 2, "by": "score" if judge == "compare" else "single_score"}})
+    with pytest.raises(DataError, match=f"{judge}: none of the 7 rows has a response .*data.columns"):
+        run(str(source), tmp_path / "run", *steps)
+    asked = {step["name"]: step["asked"] for step in json.loads((tmp_path / "run" / "run.json").read_text())["steps"]}
+    assert not asked.get(judge)
+
+
+def test_rows_without_a_response_are_told_before_the_comparisons(tmp_path, capfd):
+    source = tmp_path / "rows.jsonl"
+    rows = [{"instruction": f"Explain {thing}.", "output": "So." * (n % 2)} for n, thing in enumerate(THINGS)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run(str(source), tmp_path / "run", *CLUSTERED, "compare", {"select": {"n": 2}})
+    assert "compare: 4 of 7 rows have no response" in capfd.readouterr().err

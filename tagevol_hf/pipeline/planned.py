@@ -7,6 +7,7 @@ from typing import cast
 import pyarrow.compute as pc
 from datasets import Dataset
 
+from ..errors import DataError
 from ..progress import announce
 from ..prompts import Prompt
 from ..selection.compare import Comparer
@@ -33,3 +34,24 @@ def say_planned(journey: Journey, comparer: Comparer, first: Dataset, total: int
     if prices is not None:
         line += f", cost about {prices.of(prompts, total * _ANSWER):,.4g}"
     announce(f"{line} (those already in the store cost nothing)")
+
+
+def say_unanswered(step: str, rows: Dataset) -> None:
+    """Say before the first request how many rows have no response to be judged.
+
+    Args:
+        step: Who would judge them.
+        rows: What comes in.
+
+    Raises:
+        DataError: If no row has one, as when the data's column of responses has a name of its own.
+    """
+    empty = pc.sum(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(rows.data.column("response"))), 0)).as_py() or 0
+    empty += rows.data.column("response").null_count
+    if 0 < empty == len(rows):
+        raise DataError(
+            f"{step}: none of the {len(rows):,} rows has a response to be judged; name the data's column by "
+            "data.columns, as {response: answer}, or put the step respond before"
+        )
+    if empty:
+        announce(f"{step}: {empty:,} of {len(rows):,} rows have no response, and are judged as they are")

@@ -14,7 +14,7 @@ from ..selection.singleton import SingleScorer
 from ..step_record import StepRecord
 from ..tags.taggers import OpenTagger
 from .journey import Journey
-from .planned import say_planned
+from .planned import say_planned, say_unanswered
 
 
 def open_tags(journey: Journey, options: Any) -> None:
@@ -66,6 +66,7 @@ def cluster(journey: Journey, options: Any) -> None:
 
 def single_score(journey: Journey, options: Any) -> None:
     """A score for each response by itself (map)."""
+    say_unanswered("single_score", journey.rows)
     journey.ask(SingleScorer, "single_score", options)
 
 
@@ -77,6 +78,7 @@ def compare(journey: Journey, options: Any) -> None:
     from ..selection.rounds import compare_rows
     from ..selection.scores import add_scores, fold_scores
 
+    say_unanswered("compare", journey.rows)
     with journey.run.step("compare", "map", len(journey.rows)) as record:
         comparer = journey.stage(Comparer, "compare", options, record)
         compared = compare_rows(
