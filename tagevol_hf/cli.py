@@ -138,11 +138,14 @@ def report(run_folder: Annotated[Path, typer.Argument(help="A run folder, finish
 @app.command()
 def plan(recipe: RecipePath, settings: Settings = None, limit: Limit = None) -> None:
     """Count what a recipe will ask, step by step."""
+    from datasets.utils import disable_progress_bars
+
     from .pipeline.journey import read_all, user_turns
     from .plan import plan as plan_steps
     from .recipe_file import load_recipe
 
     loaded = load_recipe(recipe_path(recipe), settings or (), limit)
+    disable_progress_bars()  # the table is all that is to be seen
     rows = read_all(loaded.data)
     steps = plan_steps(loaded, len(rows), user_turns(rows))
     lines = [

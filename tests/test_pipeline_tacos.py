@@ -199,3 +199,26 @@ def test_rows_without_a_response_are_told_before_the_comparisons(tmp_path, capfd
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run(str(source), tmp_path / "run", *CLUSTERED, "compare", {"select": {"n": 2}})
     assert "compare: 4 of 7 rows have no response" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["ifd", "perplexity"])
+def test_a_way_without_its_language_model_is_told_before_anything_is_asked(source, tmp_path, method):
+    table = {"compare_selections": {"methods": [method]}}
+    with pytest.raises(RecipeError, match=rf"compare_selections\.model: {method} reads .*--set compare_selections\.m"):
+        run(source, tmp_path / "run", *CLUSTERED, "compare", {"select": {"n": 5}}, table)
+    steps = json.loads((tmp_path / "run" / "run.json").read_text())["steps"]
+    assert [step["name"] for step in steps if step["asked"]] == []
+
+
+def test_ways_that_embed_nothing_open_no_embedder(source, tmp_path):
+    nowhere = str(tmp_path / "no-model")
+    done = run(source, tmp_path / "run", {"baseline": {"method": "longest", "n": 5, "embedder": nowhere}})
+    assert len(done.selected) == 5
+    run(source, tmp_path / "auto", {"baseline": {"method": "random", "n": 5}})
+    assert not (tmp_path / "auto" / "embedder.txt").exists()
+
+
+def test_the_builtin_engine_keeps_to_the_number_of_tags(source, tmp_path):
+    done = run(source, tmp_path / "run", {"open_tags": {"max_tags": 1}}, {"baseline": {"method": "full", "n": 1}})
+    assert step(done, "open_tags")["asked"] == 40
+    assert {len(tags) for tags in done.selected["open_tags"]} == {1}

@@ -139,6 +139,21 @@ def test_settings_for_all_arms_and_for_one(place):
     assert [arm.recipe.seed for arm in swept.values()] == [42, 7, 42]
 
 
+def test_a_steps_option_is_for_all_arms_that_have_the_step(place):
+    tacos = "open_tags: {}, normalize_tags: {}, cluster: {}, compare: {}, select: {n: 9}"
+    for name, steps in (("tacos", tacos), ("random", "baseline: {method: random, n: 9}")):
+        listed = "".join(f"  - {step}\n" for step in steps.replace(": {}, ", ": {}\n").split("\n"))
+        (place / f"{name}.yaml").write_text(
+            f"name: {name}\ndata: {{source: seeds.jsonl}}\nengines: {{default: builtin}}\nsteps:\n{listed}"
+        )
+    text = "name: s\narms:\n  a: {recipe: tacos.yaml}\n  b: {recipe: random.yaml}\n"
+    found = arms(study_file(place, text), ["select.n=3", "baseline.n=4"])
+    assert found["a"].recipe.option("select").n == 3
+    assert found["b"].recipe.option("baseline").n == 4
+    with pytest.raises(RecipeError, match=r"arm a: --set respond\.temperature=1: the recipe has no step respond"):
+        arms(study_file(place, text), ["respond.temperature=1"])
+
+
 def test_paths_count_from_the_study_and_engines_and_measures_are_the_studys(place):
     (place / "deep").mkdir()
     write_seeds(place / "deep" / "own.jsonl", 3)

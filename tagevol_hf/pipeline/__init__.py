@@ -95,6 +95,7 @@ def curate(
         journey = Journey(run, recipe)
         tell = tell or (lambda _: None)
         load_rows(journey)
+        baselines.check_models(journey)
         tell(run.steps[-1])
         for name, options in recipe.steps:
             STEPS[name](journey, options)

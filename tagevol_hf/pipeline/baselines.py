@@ -7,12 +7,14 @@ from typing import Any
 from datasets import Dataset, concatenate_datasets
 
 from ..engines.base import Engine
+from ..errors import RecipeError
 from ..selection.choice import Selection
 from .journey import Journey
 from .selecting import keep_selection
 
 _ASKING = ("alpagasus", "deita")  # they score by an engine
 _READING = ("ifd", "perplexity")  # they score by a language model's probabilities
+_EMBEDDING = ("deita", "k-center")  # the others open no embedder
 
 
 def baseline(journey: Journey, options: Any) -> None:
@@ -45,6 +47,23 @@ def compare_selections(journey: Journey, options: Any) -> None:
         record.summary, record.rows_out = {"selections": len(chosen), "n": n}, n
 
 
+def check_models(journey: Journey) -> None:
+    """Refuse ways that need a language model where none is named, before anything is asked.
+
+    Raises:
+        RecipeError: Names the field.
+    """
+    for name in ("baseline", "compare_selections"):
+        options = journey.recipe.option(name)
+        methods = () if options is None else getattr(options, "methods", None) or (options.method,)
+        for method in methods:
+            if method in _READING and not options.model and method not in journey.rows.column_names:
+                raise RecipeError(
+                    f"{name}.model: {method} reads with a causal language model, and none is named; name a folder or "
+                    f"a Hub id, as --set {name}.model=openai-community/gpt2"
+                )
+
+
 def _selected(
     journey: Journey, step: str, options: Any, method: str, rows: Dataset, n: int, seed: int
 ) -> tuple[Dataset, Selection]:
@@ -57,7 +76,7 @@ def _selected(
         n,
         engine=engine,
         model=(options.model or None) if method in _READING else None,
-        embedder=journey.embedder(options.embedder),
+        embedder=journey.embedder(options.embedder) if method in _EMBEDDING else "builtin",
         seed=seed,
     )
 

@@ -10,9 +10,10 @@ from typing import Any
 from ..errors import RecipeError
 from ..project import recipe_path
 from ..recipe import Recipe, check_known, recipe_from
-from ..recipe_file import load_recipe
+from ..recipe_file import load_recipe, yaml_mapping
 from ..recipe_measuring import MeasureStep
 from ..recipe_parts import Source
+from ..recipe_steps import STEPS
 from .file import ArmOptions, Study, as_yaml, local
 
 _COLUMNS = {"tag_evol": "budget", "evol_instruct": "round", "auto_evol": "round"}  # that a method's rows can be told by
@@ -41,7 +42,7 @@ def arms_of(study: Study, file: Path, settings: Sequence[str] = (), limit: int |
     Args:
         study: The study.
         file: Its file.
-        settings: `key=value` for all arms, or `ARM:key=value` for one.
+        settings: `key=value` for all arms (a step's option for all that have this step), or `ARM:key=value` for one.
         limit: Only the first so many rows.
 
     Raises:
@@ -49,10 +50,11 @@ def arms_of(study: Study, file: Path, settings: Sequence[str] = (), limit: int |
     """
     options = _options(study)
     numbers = _numbers(study)
-    given = _by_arm(settings, tuple(options))
+    files = {name: _recipe_file(arm.recipe or study.recipe or "", file.parent) for name, arm in options.items()}
+    given = _by_arm(settings, {name: _steps_of(path) for name, path in files.items()})
     arms = []
     for name, arm in options.items():
-        path = _recipe_file(arm.recipe or study.recipe or "", file.parent)
+        path = files[name]
         changes = [*_changes(study, arm, file.parent), *given[name]]
         try:
             recipe = _measured(load_recipe(path, changes, limit), study.measure, file)
@@ -87,8 +89,9 @@ def _changes(study: Study, arm: ArmOptions, folder: Path) -> list[str]:
     return engines + [f"{key}={as_yaml(local(value, key, folder))}" for key, value in changed.items()]
 
 
-def _by_arm(settings: Sequence[str], names: tuple[str, ...]) -> dict[str, list[str]]:
-    """The command line's settings, those for all arms first."""
+def _by_arm(settings: Sequence[str], steps: Mapping[str, set[str]]) -> dict[str, list[str]]:
+    """The command line's settings, those for all arms first; `steps` are those of each arm."""
+    names = tuple(steps)
     found: dict[str, list[str]] = {name: [] for name in names}
     own: list[tuple[str, str]] = []
     for text in settings:
@@ -100,11 +103,25 @@ def _by_arm(settings: Sequence[str], names: tuple[str, ...]) -> dict[str, list[s
             check_known(arm, names, f"--set {text}", "an arm of this study")
             own.append((arm, f"{field}{sign}{value}"))
         else:
-            for changes in found.values():
-                changes.append(text)
+            step = key.partition(".")[0]
+            having = [name for name in names if step in steps[name]] if step in STEPS else []
+            for name in having or names:  # where no arm has the step, the first one tells
+                found[name].append(text)
     for arm, text in own:
         found[arm].append(text)
     return found
+
+
+def _steps_of(file: Path) -> set[str]:
+    """Names of the steps of a recipe's file, which is checked elsewhere."""
+    if file.is_dir():
+        file = file / "curate.yaml"
+    try:
+        steps = yaml_mapping(file, "recipe", "name, data, engines, steps").get("steps")
+    except RecipeError:  # told when the arm's recipe is read
+        return set()
+    entries = steps if isinstance(steps, list) else []
+    return {str(name) for entry in entries for name in (entry if isinstance(entry, dict) else [entry])}
 
 
 def _recipe_file(text: str, folder: Path) -> Path:

@@ -42,4 +42,5 @@ def open_tags(prompt: str, request: Request) -> str:
     text = section(prompt, "query")
     tags = [{"tag": kind, "explanation": "A word of the query points to this task."} for kind in kinds_of(text)]
     tags += [{"tag": tag, "explanation": "The query names it."} for tag in phrases_of(text, 3)]
-    return json.dumps({"tags": tags}, ensure_ascii=False)
+    most = (request.schema or {})["properties"]["tags"]["maxItems"]
+    return json.dumps({"tags": tags[:most]}, ensure_ascii=False)
