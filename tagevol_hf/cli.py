@@ -254,6 +254,8 @@ def _tell(step: Any) -> None:
     parts += [f"{step.cached_share:.0%} of the prompts cached"] if step.cached_share else []
     parts += [f"{step.tokens_per_second:,.0f} tokens/s"] if step.asked and step.seconds > 1 else []
     out.print(f"  {step.number:>2} {step.name:<18} {', '.join(parts)}, {step.seconds:.1f} s")
+    if step.summary.get("warning"):
+        out.print(f"     {step.summary['warning']}")
 
 
 def _training_recipe(recipe: Path, given: Path | None) -> Path | None:

@@ -202,7 +202,7 @@ def valid_part(kind: type[Part], values: Any, where: str) -> Any:
             known = tuple(field.alias or name for name, field in owner.model_fields.items())
             raise RecipeError(_unknown(str(first["loc"][-1]), known, f"{where}.{path}")) from None
         message = first["msg"].removeprefix("Value error, ")
-        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        got = "" if first["type"] == "missing" or not first["loc"] else f", got {first['input']!r}"
         raise RecipeError(f"{where}{'.' if path else ''}{path}: {message}{got}") from None
 
 

@@ -13,7 +13,8 @@ from .recipe import Recipe, check_known, recipe_from
 from .recipe_steps import STEPS
 
 _NAMES = {"recipe": "curate.yaml", "study": "study.yaml"}  # of the file in a folder
-_FILES = ("prompt", "method", "start", "from", "add")  # of a step, where they name a file or a folder
+# Of a step, where they name a file or a folder.
+_FILES = ("prompt", "method", "start", "from", "add", "embedder", "model")
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = (), limit: int | None = None) -> Recipe:

@@ -56,6 +56,11 @@ class NormalizeTags(Part):
         given = {name: getattr(self, name) for name in _SETTINGS if getattr(self, name) is not None}
         return dataclasses.replace(PRESETS[self.preset], **given)
 
+    @property
+    def embeds(self) -> bool:
+        """Whether the embedder is used."""
+        return "semantic" in self.settings()
+
 
 _SETTINGS = tuple(field.name for field in dataclasses.fields(Normalization))
 
@@ -139,6 +144,8 @@ class BaselineSettings(EngineStep):
     embedder: Embedding = "auto"
 
 
+EMBEDDING = ("deita", "k-center")  # the others use no embedder
+
 Method = Literal["random", "longest", "alpagasus", "deita", "instag", "ifd", "k-center", "perplexity", "full"]
 
 
@@ -152,6 +159,11 @@ class BaselineStep(BaselineSettings):
     def needs(self) -> tuple[str, ...]:
         """The steps that write what this one reads."""
         return ("normalize_tags",) if self.method == "instag" else ()
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the embedder is used."""
+        return self.method in EMBEDDING
 
 
 class CompareSelections(BaselineSettings):

@@ -222,3 +222,21 @@ def test_the_builtin_engine_keeps_to_the_number_of_tags(source, tmp_path):
     done = run(source, tmp_path / "run", {"open_tags": {"max_tags": 1}}, {"baseline": {"method": "full", "n": 1}})
     assert step(done, "open_tags")["asked"] == 40
     assert {len(tags) for tags in done.selected["open_tags"]} == {1}
+
+
+@pytest.mark.parametrize(
+    ("embedder", "message"),
+    [
+        ("phrase-bert", "cluster.embedder: Phrase-BERT is not in the local cache, and HF_HUB_OFFLINE is set; --set cl"),
+        ("./nowhere", r"cluster.embedder: ./nowhere: no such folder; --set cluster.embedder=builtin needs no model"),
+    ],
+)
+def test_an_embedder_that_cannot_be_had_is_told_before_anything_is_asked(source, tmp_path, embedder, message):
+    with pytest.raises(DataError, match=message):
+        run(source, tmp_path / "run", *TAGGED, {"cluster": {"embedder": embedder}})
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["steps"] == []
+
+
+def test_what_the_selection_warns_of_is_said(source, tmp_path):
+    done = run(source, tmp_path / "run", *CLUSTERED, "compare", {"select": {"n": 99}})
+    assert step(done, "select")["summary"]["warning"] == "99 rows asked for, there are 40: all are taken"

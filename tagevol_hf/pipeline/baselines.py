@@ -8,13 +8,13 @@ from datasets import Dataset, concatenate_datasets
 
 from ..engines.base import Engine
 from ..errors import RecipeError
+from ..recipe_selecting import EMBEDDING
 from ..selection.choice import Selection
 from .journey import Journey
 from .selecting import keep_selection
 
 _ASKING = ("alpagasus", "deita")  # they score by an engine
 _READING = ("ifd", "perplexity")  # they score by a language model's probabilities
-_EMBEDDING = ("deita", "k-center")  # the others open no embedder
 
 
 def baseline(journey: Journey, options: Any) -> None:
@@ -76,7 +76,7 @@ def _selected(
         n,
         engine=engine,
         model=(options.model or None) if method in _READING else None,
-        embedder=journey.embedder(options.embedder) if method in _EMBEDDING else "builtin",
+        embedder=journey.embedder(options.embedder) if method in EMBEDDING else "builtin",
         seed=seed,
     )
 

@@ -18,7 +18,7 @@ from ..run_folder import RunFolder
 from ..sources import load, together
 from ..stage import Stage
 from ..step_record import StepRecord
-from ..tags.embed import Embedder, open_embedder, resolved
+from ..tags.embed import Embedder, open_embedder, out_of_reach, resolved
 from ..tags.pool import TagPool
 
 AStage = TypeVar("AStage", bound=Stage)
@@ -91,7 +91,10 @@ class Journey:
 
 
 def load_rows(journey: Journey) -> None:
-    """Read the data and bring it into the form of a row; read the test sets too, so that a missing one is told now."""
+    """Read the data and bring it into the form of a row; what later steps would miss is told now."""
+    for name, options in journey.recipe.steps:
+        if getattr(options, "embeds", True) and (why := out_of_reach(getattr(options, "embedder", ""))):
+            raise DataError(f"{name}.embedder: {why}; --set {name}.embedder=builtin needs no model")
     measuring = journey.recipe.option("measure")
     for part in measuring.references if measuring else ():
         journey.references[name_of(part)] = _reference(part)

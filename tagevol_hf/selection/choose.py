@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,17 +25,27 @@ _WRITERS: Mapping[str, str] = MappingProxyType(
         "length_controlled_score": "control_length (after add_scores)",
     }
 )
+_TEXTS = ("history", "instruction", "input", "response")
 _NUMBERS = ("int", "uint", "float", "null")  # how the names of numeric types begin; null: no row has one
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """What the selection knows about a row; `score` is None where it is missing or no finite number."""
+    """What the selection knows about a row.
+
+    Attributes:
+        index: Its place in the data set.
+        id: Its id.
+        clusters: Those that it is in.
+        score: None where it is missing or no finite number.
+        text: Digest of what it says; empty where the data set has no texts.
+    """
 
     index: int
     id: str
     clusters: tuple[int, ...]
     score: float | None
+    text: bytes
 
     @property
     def order(self) -> tuple[bool, float, str]:
@@ -49,6 +61,9 @@ def select(dataset: Dataset, *, n: int, allocate: Allocation = "equal", by: str 
     the clusters lack then is divided anew, in the same way, over those that still have rows. Inside a cluster the
     score decides, and the id where scores are equal, so row order has no say. A row whose score is missing, NaN or
     infinite comes last, and its `why` says so. The rest cluster is a cluster like the others.
+
+    Of rows that say the same (history, instruction, input and response, where these columns are there) only the best
+    can be chosen; the warning says how many copies are left out.
 
     Args:
         dataset: Rows without rejected ones, with the columns `id`, the one that `by` names, and `clusters` or, where
@@ -70,13 +85,24 @@ def select(dataset: Dataset, *, n: int, allocate: Allocation = "equal", by: str 
         raise DataError(f"select.n: expected 0 or more, got {n}")
     if allocate not in get_args(Allocation):
         raise DataError(f"select.allocate: expected {', '.join(get_args(Allocation))}, got {allocate!r}")
-    candidates = _candidates(dataset, allocate, by)
+    every = _candidates(dataset, allocate, by)
+    candidates = _without_copies(every)
     choices = _best_of_all(candidates, n, by) if allocate == "global" else _by_quota(candidates, n, allocate, by)
     chosen = {choice.index for choice in choices}
-    left = tuple(place for place in range(len(candidates)) if place not in chosen)
-    warning = f"{n} rows asked for, there are {len(candidates)}: all are taken" if n > len(candidates) else ""
+    left = tuple(place for place in range(len(every)) if place not in chosen)
+    few = f"{n} rows asked for, there are {len(candidates)}: all are taken" if n > len(candidates) else ""
+    copies = len(every) - len(candidates)
+    same = f"{copies} copies of other rows are left out" if copies else ""
     ordered = tuple(sorted(choices, key=lambda choice: choice.index))
-    return Selection(ordered, left, _taken(candidates, choices), n, warning)
+    return Selection(ordered, left, _taken(candidates, choices), n, "; ".join(filter(None, (few, same))))
+
+
+def _without_copies(candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    """The best of those that say the same, in the order of the data set."""
+    best: dict[bytes, _Candidate] = {}
+    for one in sorted(candidates, key=lambda one: one.order):
+        best.setdefault(one.text, one)
+    return [one for one in candidates if not one.text or best[one.text] is one]
 
 
 def _by_quota(candidates: Sequence[_Candidate], n: int, allocate: Allocation, by: str) -> list[Choice]:
@@ -146,7 +172,8 @@ def _candidates(dataset: Dataset, allocate: Allocation, by: str) -> list[_Candid
     """The columns that the selection reads, checked."""
     _demand(dataset, allocate, by)
     homes = ("cluster",) if allocate == "global" else ("clusters", "cluster")
-    have = [name for name in dict.fromkeys(("id", by, *homes, "rejection")) if name in dataset.column_names]
+    read = ("id", by, *homes, "rejection", *_TEXTS)
+    have = [name for name in dict.fromkeys(read) if name in dataset.column_names]
     clustered = any(name in have for name in homes)
     candidates = []
     for index, row in enumerate(iterate(dataset.select_columns(have))):
@@ -155,11 +182,19 @@ def _candidates(dataset: Dataset, allocate: Allocation, by: str) -> list[_Candid
             raise DataError(f"select: row {row['id']!r} is rejected or has no cluster; take split_rejected(dataset)[0]")
         score = row[by]
         finite = score is not None and math.isfinite(score)
-        candidates.append(_Candidate(index, row["id"], clusters, float(score) if finite else None))
+        candidates.append(_Candidate(index, row["id"], clusters, float(score) if finite else None, _digest(row)))
     twice = [row_id for row_id, count in Counter(one.id for one in candidates).items() if count > 1]
     if twice:
         raise DataError(f"select needs different ids; {twice[0]!r} stands there twice")
     return candidates
+
+
+def _digest(row: Row) -> bytes:
+    """Of the texts of a row; empty where it has no instruction or no response."""
+    if "instruction" not in row or "response" not in row:
+        return b""
+    said = json.dumps([row.get(name) for name in _TEXTS]).encode()
+    return hashlib.blake2b(said, digest_size=16).digest()
 
 
 def _clusters_of(row: Row, homes: Sequence[str]) -> tuple[int, ...]:

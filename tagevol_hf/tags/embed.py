@@ -183,6 +183,15 @@ def resolved(spec: str) -> str:
     return "builtin" if hindrance else "phrase-bert"
 
 
+def out_of_reach(spec: str) -> str:
+    """Why an embedder cannot be had here, as far as that shows without loading it; empty if nothing does."""
+    if spec == "phrase-bert":
+        return _hindrance()
+    if spec.startswith((".", "/", "~")) and not Path(spec).is_dir():
+        return f"{spec}: no such folder"
+    return ""
+
+
 def _hindrance() -> str:
     """Why Phrase-BERT cannot be had here; empty if it can."""
     if importlib.util.find_spec("sentence_transformers") is None:

@@ -29,6 +29,20 @@ def several(*rows):
     return Dataset.from_dict(columns, features=features)
 
 
+def test_of_rows_that_say_the_same_only_the_best_can_be_chosen():
+    rows = several(("a", 0, [0], 9.0), ("b", 0, [0], 10.0), ("c", 1, [1], 10.0), ("d", 1, [1], 1.0), ("e", 1, [1], 2.0))
+    said = rows.add_column("instruction", ["x", "x", "x", "x", "y"])
+    said = said.add_column("response", ["same", "same", "same", "other", "same"])
+    selection = select(said, n=4)
+    assert [choice.id for choice in selection.choices] == ["b", "d", "e"]  # of equal scores the smaller id stays
+    assert selection.left == (0, 2)
+    assert selection.warning == "4 rows asked for, there are 3: all are taken; 2 copies of other rows are left out"
+    assert select(said, n=1, allocate="global").warning == "2 copies of other rows are left out"
+    assert len(select(said.remove_columns("response"), n=9).choices) == 5  # what is said is not known
+    told = [[{"role": "user", "content": text}] for text in "abcde"]
+    assert len(select(said.add_column("history", told), n=9).choices) == 5  # they answer something else
+
+
 # --- rows of one cluster ----------------------------------------------------------------------------------------
 
 
