@@ -30,7 +30,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--model", required=True, help="trained model or LoRA adapter: a folder or a Hub id")
     parser.add_argument("--base", help="the model before training; default: the one that train.json names")
     parser.add_argument("--data", required=True, help="run folder whose not_chosen/ rows are held out")
-    parser.add_argument("--format", help="alpaca or messages; default: as trained, else alpaca")
+    parser.add_argument("--format", help="as of scripts/sft.py; default: as trained, else alpaca")
     parser.add_argument("--limit", type=int, default=64, help="rows to score at most (default 64)")
     parser.add_argument("--max_length", type=int, default=2048, help="longer rows are left out (default 2048 tokens)")
     parser.add_argument("--batch_size", type=int, default=8, help="rows at a time (default 8)")

@@ -4,8 +4,16 @@
     accelerate launch --config_file accelerate_configs/cpu.yaml scripts/sft.py \
         --config recipes/quickstart/sft-tiny.yaml [any argument of TRL's SFTConfig and ModelConfig]
 
-Own arguments beside TRL's: --curated (a run folder, a saved data set or a Hub id), --format, --long_rows and
---retrain. The same command goes on after an interruption, and does nothing when all is done.
+Own arguments beside TRL's:
+    --curated           what to train on: a run folder, a curate recipe, a saved data set or a Hub id
+    --curate            auto (the default) makes a recipe's data first where it is not there yet; never is an error
+    --format            alpaca; llama2, mistral, llama3, qwen2.5 or chatml: the last response is learned; or
+                        messages: every assistant turn of the model's chat template, or of --chat_template_path
+    --long_rows         rows beyond --max_length: truncate or drop
+    --eval_rows         with TRL's --eval_strategy: so many rows that were not chosen measure the loss (default 256)
+    --retrain           train again although the same training is done
+Without --output_dir the model goes into the run folder. The same command goes on after an interruption, and does
+nothing when all is done.
 """
 
 from __future__ import annotations
@@ -14,18 +22,19 @@ import argparse
 import os
 import sys
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset, disable_progress_bars
 from huggingface_hub.utils import disable_progress_bars as disable_hub_progress_bars
 
+from tagevol_hf import curate_first
 from tagevol_hf.errors import MissingExtraError, RecipeError, TagEvolError
-from tagevol_hf.training import arguments, curated, encode, formats, lengths, models, record
+from tagevol_hf.evals import held_out
+from tagevol_hf.training import arguments, chat_templates, curated, encode, formats, lengths, models, ranks, record
 from tagevol_hf.versions import versions
 
 if TYPE_CHECKING:
-    from trl import ModelConfig, SFTConfig, SFTTrainer
+    from trl import ModelConfig, SFTConfig, SFTTrainer, TrlParser
 
 
 def say(text: str) -> None:
@@ -36,33 +45,37 @@ def say(text: str) -> None:
 
 def train(argv: list[str]) -> None:
     """The whole journey: arguments, data, model, encoding, training, record."""
-    # 1. What is asked, and is it done already? (No torch so far, no process group.)
+    # 1. What is asked? Is its data there, and is it done already? (No torch so far, no process group.)
     given = arguments.plain_arguments(argv)
     formats.check_format(str(given.get("format", "alpaca")))
-    rows, unanswered = curated.load_curated(str(given["curated"]))
+    place = curate_first.curated_place(str(given["curated"]), str(given.get("curate", "auto")), say)
+    rows, unanswered = curated.load_curated(place)
     data, asked_model = curated.content_digest(rows), str(given["model_name_or_path"])
     digest = record.training_digest(given, data, record.model_identity(asked_model))
-    folder, retrain = Path(str(given["output_dir"])), arguments.is_true(given, "retrain")
+    folder, retrain = arguments.output_dir(given, place), arguments.is_true(given, "retrain")
     if not retrain and record.is_done(folder, digest):
         say(f"{folder}: already trained: nothing to do (same data and settings; --retrain trains again)")
         return
 
-    # 2. The model, made on the spot if it is a tiny one, and the parsed arguments.
+    # 2. The model's tokenizer, and the template that goes with the format. (No GPU so far.)
     model = models.resolve_model(asked_model, folder, rows, data)
-    own, config, model_config = parse(argv, given)
-    trust = {"revision": model_config.model_revision, "trust_remote_code": config.trust_remote_code}
-    tokenizer = models.load_tokenizer(model, eos_token=config.eos_token, **trust)
-    models.use_chat_template(tokenizer, config.chat_template_path)
+    argv = [*arguments.without_config(argv), "--output_dir", str(folder)]
+    parser, wanted = read_arguments(argv, given)
+    trust = {"revision": wanted.model_revision, "trust_remote_code": wanted.trust_remote_code}
+    tokenizer = models.load_tokenizer(model, eos_token=wanted.eos_token, **trust)
+    chat_templates.give_template(tokenizer, wanted.format, wanted.chat_template_path)
+    models.check_end_token(tokenizer, wanted.eos_token)
 
     # 3. Rows to token ids, with a label on what is learned; all that can be wrong with data is found here.
-    encoded = encode.encode(rows, own.format, tokenizer)
+    encoded = encode.encode(rows, wanted.format, tokenizer)
     models.check_vocabulary(model, encoded, **trust)
-    encoded, encoding = lengths.fit_to_length(encoded, config.max_length, own.long_rows)
-    if own.format == formats.MESSAGES and (special := encode.rows_with_special_text(rows, tokenizer)):
-        say(f"{special} rows hold text like {tokenizer.eos_token}, which is read as a special token")
-    tell(encoding, unanswered, config.max_length, encoded[0], tokenizer)
+    encoded, encoding = lengths.fit_to_length(encoded, wanted.max_length, wanted.long_rows)
+    tell(encoding, unanswered, wanted.max_length, encoded[0], tokenizer)
+    others = held_out_rows(place, rows, wanted, tokenizer) if wanted.eval_strategy != "no" else None
 
-    # 4. Train, from the last checkpoint if there is one.
+    # 4. Train, from the last checkpoint if there is one. TRL's configuration starts the process group.
+    config, model_config = configure(parser, argv, tokenizer)
+    digests = ranks.check_same_data(encoded)
     with config.main_process_first(local=False):
         moved = record.begin(folder, digest, afresh=retrain) if config.process_index == 0 else None
     if moved:
@@ -70,7 +83,7 @@ def train(argv: list[str]) -> None:
     resumed = config.resume_from_checkpoint or record.last_checkpoint(folder)
     if resumed:
         say(f"going on from {resumed}")
-    trainer = make_trainer(model, config, model_config, encoded, tokenizer)
+    trainer = make_trainer(model, config, model_config, encoded, others, tokenizer)
     metrics = trainer.train(resume_from_checkpoint=str(resumed) if resumed else None).metrics
     trainer.save_model(str(folder))
 
@@ -80,14 +93,16 @@ def train(argv: list[str]) -> None:
             "digest": digest,
             "data_digest": data,
             "model": asked_model,
-            "format": own.format,
+            "format": wanted.format,
+            "end_token": tokenizer.eos_token,
+            "encoded_digests": digests,
             **encoding.as_dict(),
             "rows_without_response": unanswered,
             **progress_of(trainer),
             "seconds": round(metrics["train_runtime"], 2),
             "resumed_from": str(resumed) if resumed else None,
             "versions": versions(),
-            "arguments": {name: str(value) for name, value in given.items() if name != "hub_token"},
+            "arguments": {name: str(value) for name, value in given.items() if name not in ("hub_token", "env")},
         }
         record.write_json(folder / "train.json", result)
         if result["loss_history"]:
@@ -95,15 +110,11 @@ def train(argv: list[str]) -> None:
         say(f"model and train.json are in {folder}")
     if config.push_to_hub:
         trainer.push_to_hub()
-    if hasattr(trainer, "end"):  # transformers 5.18 and later: closes trackers and the process group
-        trainer.end()
+    ranks.leave(trainer)
 
 
-Parsed = tuple[arguments.CuratedArguments, "SFTConfig", "ModelConfig"]
-
-
-def parse(argv: list[str], given: dict[str, Any]) -> Parsed:
-    """Let TRL parse and check everything; its configuration starts the process group, if there is one."""
+def read_arguments(argv: list[str], given: dict[str, Any]) -> tuple[TrlParser, argparse.Namespace]:
+    """TRL's parser, and the values that it reads, before a configuration is made of them."""
     try:
         from trl import ModelConfig, SFTConfig, TrlParser
     except ImportError as error:
@@ -112,17 +123,28 @@ def parse(argv: list[str], given: dict[str, Any]) -> Parsed:
     warnings.filterwarnings("ignore", message="`gradient_checkpointing` is deprecated", category=FutureWarning)
     parser = TrlParser((arguments.CuratedArguments, SFTConfig, ModelConfig), exit_on_error=False)
     arguments.check_names(given, (action.dest for action in parser._actions))
-    try:
-        own, config, model_config = parser.parse_args_and_config(argv)
-    except (ValueError, argparse.ArgumentError) as error:
-        raise RecipeError(f"training arguments: {' '.join(str(error).split())}") from error
-    if config.completion_only_loss is False:
+    parser.set_defaults_with_config(**arguments.config_values(given))
+    with arguments.clear_errors():
+        wanted = parser.parse_args(argv)
+    if wanted.completion_only_loss is False:
         raise RecipeError("completion_only_loss: false is not possible here; only responses are learned")
+    if wanted.packing and (wanted.packing_strategy == "wrapped" or wanted.max_length is None):
+        raise RecipeError("packing: needs a max_length and packing_strategy: bfd, which keeps rows apart and whole")
+    return parser, wanted
+
+
+def configure(parser: TrlParser, argv: list[str], tokenizer: Any) -> tuple[SFTConfig, ModelConfig]:
+    """TRL's configuration; it starts the process group, if there is one."""
+    with arguments.clear_errors():
+        _, config, model_config = parser.parse_args_into_dataclasses(argv)
     # The labels are ours already: TRL need not build them, nor change the tokenizer that made them.
     config.assistant_only_loss, config.completion_only_loss, config.chat_template_path = False, None, None
+    config.eos_token = tokenizer.eos_token  # the model is to stop at what was learned, too
+    if not config.packing:
+        config.max_length = None  # all rows are short enough: TRL need not look, and padding_free is possible
     if not sys.stderr.isatty():
         config.disable_tqdm = True
-    return own, config, model_config
+    return config, model_config
 
 
 def tell(encoding: lengths.Encoding, unanswered: int, max_length: int | None, row: Any, tokenizer: Any) -> None:
@@ -134,12 +156,23 @@ def tell(encoding: lengths.Encoding, unanswered: int, max_length: int | None, ro
         what = "left out" if encoding.dropped else "cut at their end"
         say(f"{encoding.over_long} rows have more than max_length: {max_length} tokens and are {what}")
         say(f"  (the longest has {encoding.longest})")
+    if tokenizer.pad_token is None:
+        say(f"the tokenizer has no padding token: {tokenizer.eos_token} fills up batches, and is not learned there")
     text = encode.marked_text(row["input_ids"], row["labels"], tokenizer)
     say(f"row {row['id']}, learned between «»:\n  " + text.replace("\n", "\n  "))
 
 
+def held_out_rows(place: str, rows: Dataset, wanted: argparse.Namespace, tokenizer: Any) -> Dataset:
+    """Rows of the run that were not chosen, encoded as those that are: the loss on them is measured on the way."""
+    chosen = held_out.held_out_rows(rows, curated.read_part(place, "not_chosen"), wanted.eval_rows)
+    encoded = encode.encode(chosen.rows, wanted.format, tokenizer)
+    encoded, _ = lengths.fit_to_length(encoded, wanted.max_length, "drop")
+    say(f"{len(encoded)} rows to measure the loss on: {held_out.KINDS[chosen.kind]}")
+    return encoded.remove_columns("id")
+
+
 def make_trainer(
-    model: str, config: SFTConfig, model_config: ModelConfig, encoded: Dataset, tokenizer: Any
+    model: str, config: SFTConfig, model_config: ModelConfig, encoded: Dataset, others: Dataset | None, tokenizer: Any
 ) -> SFTTrainer:
     """TRL's trainer on data that is tokenized and labelled; packing, LoRA and quantisation are TRL's."""
     from transformers import PrinterCallback
@@ -157,6 +190,7 @@ def make_trainer(
         model=model,
         args=config,
         train_dataset=encoded.remove_columns("id"),
+        eval_dataset=others,
         processing_class=tokenizer,
         quantization_config=get_quantization_config(model_config),
         peft_config=get_peft_config(model_config),

@@ -29,7 +29,7 @@ LAYERS = (
         "recipe_file",
         "plan",
     ),
-    ("run_folder", "step_record", "pipeline", "study", "distributed", "report", "hub", "launch"),
+    ("run_folder", "step_record", "pipeline", "study", "distributed", "report", "hub", "launch", "curate_first"),
     ("cli", "cli_store", "cli_compare"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -41,6 +41,7 @@ OWNERS = {
     "vllm": {"engines/vllm"},
     "trl": {"training"},
     "transformers": {"training", "evals", "engines/vllm", "engines/transformers", "selection/baselines/language_model"},
+    "accelerate": {"training"},
     "peft": {"training", "evals", "engines/transformers"},
     "llguidance": {"engines/transformers"},
     "sklearn": {"tags/embed", "tags/merge", "selection/cluster"},
@@ -49,7 +50,7 @@ OWNERS = {
     "model2vec": {"tags/embed"},
     "aiohttp": {"engines"},
     "typer": {"cli", "cli_store", "cli_compare"},
-    "jinja2": {"report", "training/formats"},
+    "jinja2": {"report", "training"},
     "snowballstemmer": {"tags/rule"},
     "py3langid": {"evolve/language"},
     "math_verify": {"evolve/agree"},

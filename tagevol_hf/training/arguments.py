@@ -6,7 +6,10 @@ TRL's configuration already starts the process group, and a training that is don
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import argparse
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,8 +18,10 @@ from typing import Any
 import yaml
 
 from ..errors import RecipeError
+from .formats import FORMATS
 
-NEEDED = ("curated", "model_name_or_path", "output_dir")
+NEEDED = ("curated", "model_name_or_path")
+CURATE = ("auto", "never")
 
 
 @dataclass
@@ -24,15 +29,19 @@ class CuratedArguments:
     """The arguments of `scripts/sft.py` that are not TRL's.
 
     Attributes:
-        curated: Run folder, saved data set or Hub id to train on.
+        curated: What to train on: a run folder, a curate recipe, a saved data set or a Hub id.
+        curate: What happens where a recipe's data is not there yet: "auto" makes it first, "never" is an error.
         format: How a row is written, one of `formats.FORMATS`.
         long_rows: What happens to rows longer than max_length, "truncate" or "drop".
+        eval_rows: Rows that were not chosen, to measure the loss on where `eval_strategy` asks for it.
         retrain: Train again although the same training is done.
     """
 
-    curated: str = field(metadata={"help": "Run folder (runs/<name>), saved data set or Hub id to train on."})
-    format: str = field(default="alpaca", metadata={"help": "How a row is written: alpaca or messages."})
+    curated: str = field(metadata={"help": "What to train on: run folder, curate recipe, saved data set or Hub id."})
+    curate: str = field(default="auto", metadata={"help": "Data that is not there yet: auto makes it first; never."})
+    format: str = field(default="alpaca", metadata={"help": f"How a row is written: {', '.join(FORMATS)}."})
     long_rows: str = field(default="truncate", metadata={"help": "Rows beyond max_length: truncate or drop."})
+    eval_rows: int = field(default=256, metadata={"help": "Rows that were not chosen, for TRL's eval_strategy."})
     retrain: bool = field(default=False, metadata={"help": "Train again although the same training is done."})
 
 
@@ -46,12 +55,31 @@ def plain_arguments(argv: Sequence[str]) -> dict[str, Any]:
         RecipeError: If the configuration cannot be read, is not a mapping, or a needed name is missing.
     """
     given = _command_line(argv)
-    config = given.pop("config", None)
+    config = given.get("config")
     values = {**_config_file(Path(str(config))), **given} if config is not None else given
     missing = [name for name in NEEDED if not values.get(name)]
     if missing:
         raise RecipeError(f"{config or 'command line'}: {missing[0]} is missing; add --{missing[0]} <value>")
+    if str(values.get("curate", "auto")) not in CURATE:
+        raise RecipeError(f"curate: expected one of {', '.join(CURATE)}, got {values['curate']!r}")
     return values
+
+
+def output_dir(given: Mapping[str, Any], place: str) -> Path:
+    """Where the model goes: `output_dir`, or else the run folder's subfolder with the name of the training recipe.
+
+    Args:
+        given: Result of `plain_arguments`.
+        place: Where the curated set is.
+
+    Raises:
+        RecipeError: If there is neither an `output_dir` nor a run folder and a recipe to name it after.
+    """
+    if given.get("output_dir"):
+        return Path(str(given["output_dir"]))
+    if not given.get("config") or not Path(place).is_dir():
+        raise RecipeError(f"output_dir is missing and {place} is no run folder to put the model into; add --output_dir")
+    return Path(place) / Path(str(given["config"])).stem
 
 
 def check_names(given: Iterable[str], known: Iterable[str]) -> None:
@@ -66,6 +94,36 @@ def check_names(given: Iterable[str], known: Iterable[str]) -> None:
             near = get_close_matches(name, names, n=1)
             hint = f'; did you mean "{near[0]}"?' if near else "; see scripts/sft.py --help"
             raise RecipeError(f"{name} is not a training argument{hint}")
+
+
+def without_config(argv: Sequence[str]) -> list[str]:
+    """The arguments but for `--config` and its file."""
+    words = [word for word in argv if not word.startswith("--config=")]
+    if "--config" in words:
+        place = words.index("--config")
+        del words[place : place + 2]
+    return words
+
+
+def config_values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the `--config` file alone; what stands under `env` goes into the environment, as with TRL."""
+    values = _config_file(Path(str(given["config"]))) if given.get("config") else {}
+    for name, value in (values.pop("env", None) or {}).items():
+        os.environ[str(name)] = str(value)
+    return values
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """What a parser or a configuration says is wrong, as one line.
+
+    Raises:
+        RecipeError: In place of a ValueError or an argparse.ArgumentError.
+    """
+    try:
+        yield
+    except (ValueError, argparse.ArgumentError) as error:
+        raise RecipeError(f"training arguments: {' '.join(str(error).split())}") from error
 
 
 def is_true(values: Mapping[str, Any], name: str) -> bool:

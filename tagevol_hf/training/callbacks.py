@@ -19,6 +19,9 @@ class LossLines(TrainerCallback):  # type: ignore[misc] # transformers gives no 
         self._say = say
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """Print the loss of this log, if it has one (called by the trainer)."""
-        if logs and "loss" in logs and state.is_world_process_zero:
-            self._say(f"step {state.global_step:,} of {state.max_steps:,}, loss {float(logs['loss']):.3f}")
+        """Print the losses of this log, if it has any (called by the trainer)."""
+        if not logs or not state.is_world_process_zero:
+            return
+        for name, words in (("loss", "loss"), ("eval_loss", "held-out loss")):
+            if name in logs:
+                self._say(f"step {state.global_step:,} of {state.max_steps:,}, {words} {float(logs[name]):.3f}")

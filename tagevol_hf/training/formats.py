@@ -1,6 +1,6 @@
-"""Rows in the two forms that TRL trains on: `prompt`/`completion` text, or `messages`.
+"""The names of the formats of training text; a row as an Alpaca prompt, or as messages.
 
-A prompt template is a Jinja file in `templates/`; a row's texts are values in it and are never read as a
+The Alpaca prompt is a Jinja file in `templates/`; a row's texts are values in it and are never read as a
 template themselves. `alpaca` is the format of Stanford Alpaca, which Tag-Evol trains with: the response
 follows `### Response:` at once. Its original form knows a single turn; earlier turns of a conversation are
 written before the last one with the same headings, and a system turn before everything.
@@ -8,25 +8,20 @@ written before the last one with the same headings, and a system turn before eve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib import resources
-from typing import Any
 
-from datasets import Dataset, Features, List, Value
 from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ..errors import RecipeError
-from ..rows import MESSAGE, Row
+from ..rows import Row
 
-MESSAGES = "messages"  # the tokenizer's own chat template
-TEMPLATES = ("alpaca",)
-FORMATS = (*TEMPLATES, MESSAGES)
-
-PAIR_FEATURES = Features({"id": Value("string"), "prompt": Value("string"), "completion": Value("string")})
-MESSAGES_FEATURES = Features({"id": Value("string"), "messages": List(MESSAGE)})
+ALPACA = "alpaca"
+CHAT_TEMPLATES = ("llama2", "mistral", "llama3", "qwen2.5", "chatml")  # of which only the last response is learned
+MESSAGES = "messages"  # the chat template's assistant turns, all of them
+FORMATS = (ALPACA, *CHAT_TEMPLATES, MESSAGES)
 
 
 def check_format(name: str) -> str:
@@ -42,14 +37,10 @@ def check_format(name: str) -> str:
     raise RecipeError(f"format: {name!r} is not known, expected one of {', '.join(FORMATS)}{hint}")
 
 
-def prompt_text(row: Row, template: str = "alpaca") -> str:
-    """Everything before the response, as the model sees it in training and when it is asked.
-
-    Raises:
-        RecipeError: If the template is not known.
-    """
+def prompt_text(row: Row) -> str:
+    """Everything before the response in the Alpaca format, as the model sees it in training and when it is asked."""
     extra = row.get("input") or ""
-    return _template(template).render(
+    return _alpaca().render(
         instruction=row["instruction"] or "",
         input=extra if extra.strip() else "",
         history=row.get("history") or [],
@@ -65,45 +56,8 @@ def messages_of(row: Row) -> list[dict[str, str]]:
     return [*turns, {"role": "assistant", "content": row["response"] or ""}]
 
 
-def to_prompt_completion(dataset: Dataset, template: str = "alpaca") -> Dataset:
-    """TRL's prompt-completion form: columns `id`, `prompt`, `completion`, without end-of-sequence tokens.
-
-    Raises:
-        RecipeError: If the template is not known.
-    """
-    _template(template)
-
-    def convert(row: Mapping[str, Any]) -> dict[str, str]:
-        return {"id": row["id"], "prompt": prompt_text(row, template), "completion": row["response"] or ""}
-
-    return _mapped(dataset, convert, PAIR_FEATURES)
-
-
-def to_messages(dataset: Dataset) -> Dataset:
-    """TRL's conversational form: columns `id` and `messages`, several turns staying several turns."""
-
-    def convert(row: Mapping[str, Any]) -> dict[str, Any]:
-        return {"id": row["id"], "messages": messages_of(row)}
-
-    return _mapped(dataset, convert, MESSAGES_FEATURES)
-
-
-def _mapped(dataset: Dataset, convert: Any, features: Features) -> Dataset:
-    """A map without a cache: a changed template always shows, and a run folder stays clean."""
-    return dataset.map(
-        convert,
-        remove_columns=dataset.column_names,
-        features=features,
-        load_from_cache_file=False,
-        keep_in_memory=True,
-    )
-
-
 @cache
-def _template(name: str) -> Template:
-    if name not in TEMPLATES:
-        check_format(name)
-        raise RecipeError(f"template: {name!r} is no prompt template, expected one of {', '.join(TEMPLATES)}")
-    source = resources.files(__package__).joinpath("templates", f"{name}.jinja").read_text("utf-8")
+def _alpaca() -> Template:
+    source = resources.files(__package__).joinpath("templates", "alpaca.jinja").read_text("utf-8")
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
     return environment.from_string(source)

@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Dataset
 
 from ..errors import DataError, RecipeError
-from .encode import MASKED
+from .spans import MASKED
 
 LONG_ROWS = ("truncate", "drop")
 

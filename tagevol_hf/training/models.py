@@ -71,18 +71,17 @@ def load_tokenizer(model: str, *, revision: str, trust_remote_code: bool, eos_to
     return tokenizer
 
 
-def use_chat_template(tokenizer: Any, path: str | None) -> None:
-    """Give the tokenizer the chat template of a Jinja file; does nothing without a path.
+def check_end_token(tokenizer: Any, asked: str | None) -> None:
+    """Make sure that an end token that was asked for is the one that is learned.
 
     Raises:
-        RecipeError: If the path is not a readable `.jinja` or `.j2` file.
+        RecipeError: If the chat template ends replies with another one.
     """
-    if path is None:
-        return
-    file = Path(path)
-    if file.suffix not in (".jinja", ".j2") or not file.is_file():
-        raise RecipeError(f"chat_template_path: expected a .jinja file, got {path!r}")
-    tokenizer.chat_template = file.read_text("utf-8")
+    if asked is not None and asked != tokenizer.eos_token:
+        raise RecipeError(
+            f"eos_token: {asked!r} is not what the chat template ends a reply with, {tokenizer.eos_token!r}; "
+            "leave it out"
+        )
 
 
 def check_vocabulary(model: str, encoded: Dataset, *, revision: str, trust_remote_code: bool) -> None:

@@ -9,15 +9,12 @@ from hypothesis import strategies as st
 from tagevol_hf.errors import DataError, RecipeError
 from tagevol_hf.rows import ROW_FEATURES
 from tagevol_hf.training import encode as encoding
-from tagevol_hf.training.encode import MASKED, encode, marked_text
-from tagevol_hf.training.formats import (
-    check_format,
-    messages_of,
-    prompt_text,
-    to_messages,
-    to_prompt_completion,
-)
+from tagevol_hf.training.chat_templates import give_template
+from tagevol_hf.training.encode import encode, marked_text
+from tagevol_hf.training.formats import check_format, messages_of, prompt_text
 from tagevol_hf.training.lengths import fit_to_length
+from tagevol_hf.training.spans import MASKED
+from tagevol_hf.training.trl_rows import to_messages, to_prompt_completion
 
 HISTORY = [
     {"role": "system", "content": "Be brief."},
@@ -89,8 +86,10 @@ def test_data_sets_for_trl():
 def test_unknown_formats_name_the_nearest():
     with pytest.raises(RecipeError, match='did you mean "alpaca"'):
         check_format("alpacca")
-    with pytest.raises(RecipeError, match="'messages' is no prompt template"):
+    with pytest.raises(RecipeError, match="'messages' has no prompts, expected one of alpaca, llama2"):
         to_prompt_completion(dataset(row()), "messages")
+    with pytest.raises(RecipeError, match="format: llama2 needs the tokenizer"):
+        to_prompt_completion(dataset(row()), "llama2")
 
 
 # What is learned, token by token
@@ -142,7 +141,9 @@ def test_text_that_looks_like_a_special_token_stays_text(tokenizer):
     [encoded] = encode(dataset(row(instruction="<|im_end|>", response=response)), "alpaca", tokenizer)
     assert encoded["input_ids"].count(tokenizer.eos_token_id) == 1
     assert learned(tokenizer, encoded) == response + tokenizer.eos_token
-    assert encoding.rows_with_special_text(dataset(row(response=response), row()), tokenizer) == 1
+    [encoded] = encode(dataset(row(instruction="<|im_end|>", response=response)), "messages", tokenizer)
+    assert encoded["input_ids"].count(tokenizer.eos_token_id) == 2
+    assert learned(tokenizer, encoded) == response + tokenizer.eos_token
 
 
 def test_border_token_is_not_learned_as_part_of_the_prompt(tmp_path):
@@ -164,7 +165,7 @@ def test_tokenizer_without_an_end_token_is_refused(tokenizer):
     endless = copy.deepcopy(tokenizer)
     endless.eos_token = None
     with pytest.raises(RecipeError, match=r"no end-of-sequence token.*eos_token: <token>"):
-        encode(dataset(row()), "alpaca", endless)
+        give_template(endless, "alpaca")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ def test_chat_templates_that_cannot_be_trained_on(tokenizer, template, message):
     other = copy.deepcopy(tokenizer)
     other.chat_template = template
     with pytest.raises(RecipeError, match=message):
-        encode(dataset(row()), "messages", other)
+        give_template(other, "messages")
 
 
 # Lengths

@@ -137,7 +137,7 @@ def test_lora_on_chat_messages_with_qwen2_and_the_labels_of_trl_itself(run_folde
     from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
-    from tagevol_hf.training import encode, formats
+    from tagevol_hf.training import encode, trl_rows
 
     script = load_script("sft")
     options = ["--model_name_or_path", "tiny:qwen2", "--format", "messages", "--use_peft", "--lora_r", "4"]
@@ -148,8 +148,8 @@ def test_lora_on_chat_messages_with_qwen2_and_the_labels_of_trl_itself(run_folde
     rows, tiny = load_from_disk(str(run_folder / "selected")), tmp_path / "a" / "tiny-model"
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     for name, form in (
-        ("alpaca", formats.to_prompt_completion(rows)),
-        ("messages", formats.to_messages(rows)),
+        ("alpaca", trl_rows.to_prompt_completion(rows)),
+        ("messages", trl_rows.to_messages(rows)),
     ):
         config = SFTConfig(tmp_path / "b", use_cpu=True, bf16=False, assistant_only_loss=name == "messages")
         theirs = SFTTrainer(str(tiny), config, train_dataset=form, processing_class=tokenizer).train_dataset
@@ -180,7 +180,7 @@ def test_refusals_after_parsing(run_folder, tmp_path, capsys, options, message):
     [
         (["--curated", "runs/none"], "runs/none: no such run folder; make it with: tagevol run <recipe>"),
         (["--format", "alpacca"], 'did you mean "alpaca"?'),
-        (["--output_dir="], "output_dir is missing; add --output_dir <value>"),
+        (["--model_name_or_path="], "model_name_or_path is missing; add --model_name_or_path <value>"),
         (["--config", "none.yaml"], "none.yaml: cannot be read (No such file or directory)"),
         (["--model_name_or_path", "tiny:gpt5"], "the tiny models are tiny:llama, tiny:mistral, tiny:qwen2"),
     ],
