@@ -211,6 +211,7 @@ def progress_of(trainer: SFTTrainer) -> dict[str, Any]:
         "first_loss": history[0]["loss"] if history else None,
         "last_loss": history[-1]["loss"] if history else None,
         "loss_history": history,
+        "held_out_history": record.loss_history(trainer.state.log_history, "eval_loss"),
     }
 
 

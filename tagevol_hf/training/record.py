@@ -17,7 +17,7 @@ from typing import Any
 # These change where files go or what is shown, not the weights.
 UNIMPORTANT = frozenset(
     {
-        "config", "curated", "env", "retrain", "output_dir", "resume_from_checkpoint",
+        "config", "curated", "curate", "env", "retrain", "output_dir", "resume_from_checkpoint",
         "model_name_or_path", "report_to", "run_name", "project", "trackio_space_id", "disable_tqdm",
         "log_level", "log_level_replica", "log_on_each_node", "logging_dir", "logging_steps",
         "logging_strategy", "logging_first_step", "logging_nan_inf_filter",
@@ -93,12 +93,12 @@ def last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def loss_history(log: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """Step, epoch and training loss (nats a learned token) of every log entry that has a loss."""
+def loss_history(log: Sequence[Mapping[str, Any]], name: str = "loss") -> list[dict[str, float]]:
+    """Step, epoch and loss (nats a learned token) of every log entry that has a loss of this name."""
     return [
-        {"step": entry["step"], "epoch": round(entry["epoch"], 4), "loss": entry["loss"]}
+        {"step": entry["step"], "epoch": round(entry["epoch"], 4), "loss": entry[name]}
         for entry in log
-        if "loss" in entry
+        if name in entry
     ]
 
 

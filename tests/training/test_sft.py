@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,6 +69,37 @@ def test_trains_and_leaves_a_model_and_its_record(trained, run_folder):
     assert AutoModelForCausalLM.from_pretrained(output).config.model_type == "llama"
     assert AutoTokenizer.from_pretrained(output).chat_template
     assert not list(run_folder.rglob("cache-*"))
+
+
+@pytest.mark.slow
+def test_the_loss_on_rows_that_were_not_chosen_and_a_tracker(run_folder, tmp_path, capsys):
+    """By TRL's own `eval_strategy` and `report_to`."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    options = [
+        "--max_steps",
+        "8",
+        "--logging_steps",
+        "4",
+        "--eval_strategy",
+        "steps",
+        "--eval_steps",
+        "4",
+        "--save_steps",
+        "4",
+    ]
+    more = ["--eval_rows", "7", "--load_best_model_at_end", "true", "--report_to", "tensorboard"]
+    assert load_script("sft").main(arguments(run_folder, tmp_path, *options, *more)) == 0
+    said = capsys.readouterr().out
+    assert "7 rows to measure the loss on: rows that were not chosen, from seeds of which no row was trained on" in said
+    [held_out] = re.findall(r"step 8 of 8, held-out loss ([\d.]+)", said)
+    result = json.loads((tmp_path / "train.json").read_text())
+    assert [entry["step"] for entry in result["held_out_history"]] == [4, 8]
+    assert result["held_out_history"][1]["loss"] == pytest.approx(float(held_out), abs=1e-3)
+    assert result["held_out_history"][1]["loss"] < result["held_out_history"][0]["loss"]
+    [file] = tmp_path.rglob("events.out.tfevents.*")
+    events = EventAccumulator(str(file)).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == [4, 8]
 
 
 @pytest.mark.slow
