@@ -208,12 +208,13 @@ def _caps(max_requests: int | None, max_tokens: int | None, max_cost: float | No
 
 
 def _curate(path: Path, settings: list[str] | None, limit: int | None, folder: Path | None, caps: list[str]) -> Path:
+    from .curate_first import run_folder_of
     from .engines.open import is_language_model
     from .pipeline import curate as curate_recipe
     from .recipe_file import load_recipe
 
     recipe = load_recipe(recipe_path(path), [*(settings or ()), *caps], limit)
-    folder = folder or Path("runs") / (recipe.name + _suffix(settings or [], limit))
+    folder = folder or run_folder_of(recipe).with_name(recipe.name + _suffix(settings or [], limit))
     used = {spec for spec in recipe.engines.values() if not is_language_model(spec)}
     out.print(f"{recipe.name}: {recipe.data.source} → {folder}")
     if used:

@@ -1,10 +1,244 @@
-"""Placeholder of the lead, until its owner writes it: a run folder only."""
+"""The data of a training, made before it where it is not there yet.
+
+It is made by the process with rank 0, in a child of its own, so that a model that curates has left the GPU when the
+training starts. The other processes wait on the file system, before any process group exists: nothing that could time
+out. Beside the run folder lies `.NAME.curating.json` meanwhile, with a counter that shows that rank 0 is alive.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import filelock
+
+from .errors import DataError
+from .project import recipe_path
+from .recipe import Recipe
+from .recipe_file import load_recipe
+from .training.record import read_json, write_json
+
+AUTO, NEVER = "auto", "never"
+BEAT_SECONDS = 1.0
+SILENT_SECONDS = 60.0  # after so long without a beat the others take rank 0 for dead
+GRACE_SECONDS = "60"  # that the curation has to end when it must
+_GUARD = Path(__file__).parent / "engines" / "child_guard.py"
+# What a launcher tells its processes; an engine in the child must not take itself for one of them.
+_LAUNCHER = ("TORCHELASTIC_", "ACCELERATE_", "FSDP_", "GROUP_", "ROLE_", "PARALLELISM_CONFIG_")
+_LAUNCHER_NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+Say = Callable[[str], None]
 
 
-def curated_place(where: str, mode: str, say: Callable[[str], None]) -> str:
-    """The place itself."""
-    return where
+def curated_place(where: str, mode: str, say: Say) -> str:
+    """Where the data is that `curated` names; a recipe's data is made first if it is not there.
+
+    Args:
+        where: A curate recipe (its folder or its file), a run folder, a saved data set or a Hub id.
+        mode: "auto" makes what is missing; "never" does not.
+        say: Prints a line, once however many processes there are.
+
+    Returns:
+        A run folder where a recipe or an unfinished run was named, else `where` itself.
+
+    Raises:
+        DataError: If the data is missing and may not be made, or making it failed; in every process.
+        RecipeError: If the recipe is not valid.
+    """
+    found = _recipe_of(where)
+    if found is None:
+        return where
+    file, folder = found
+    recipe = load_recipe(file)
+    folder = folder or run_folder_of(recipe)
+    if _is_made(folder, recipe):
+        return str(folder)
+    command = ["curate", str(file), *([] if folder == run_folder_of(recipe) else ["--out", str(folder)])]
+    if mode == NEVER:
+        raise DataError(f"{where}: {_state(folder)}; make it with: tagevol {' '.join(command)}")
+    if int(os.environ.get("RANK", "0")) == 0:
+        _make(folder, recipe, command, say)
+    else:
+        _wait(folder, recipe)
+    return str(folder)
+
+
+def run_folder_of(recipe: Recipe) -> Path:
+    """Where a recipe's run goes when nothing else is said."""
+    return Path("runs") / recipe.name
+
+
+def _recipe_of(where: str) -> tuple[Path, Path | None] | None:
+    """The recipe that is named, and the run folder if it is an unfinished one's; None for ready data."""
+    path = recipe_path(Path(where))
+    if path.suffix in (".yaml", ".yml") or (path / "curate.yaml").is_file():
+        return path, None
+    if (path / "recipe.yaml").is_file() and read_json(path / "run.json").get("status") != "complete":
+        return path / "recipe.yaml", path
+    return None
+
+
+def _is_made(folder: Path, recipe: Recipe) -> bool:
+    run = read_json(folder / "run.json")
+    return run.get("status") == "complete" and run.get("digest") == recipe.digest
+
+
+def _state(folder: Path) -> str:
+    if not (folder / "run.json").exists():
+        return f"there is no data in {folder} yet"
+    if read_json(folder / "run.json").get("status") != "complete":
+        return f"the run in {folder} is not finished"
+    return f"{folder} was made by another version of this recipe"
+
+
+# Rank 0
+
+
+def _make(folder: Path, recipe: Recipe, command: list[str], say: Say) -> None:
+    """Make the data, one process at a time, and show the others that it goes on."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder.with_name(f".{folder.name}.curating.lock"))
+    with _beating(folder) as tell:
+        _acquire(lock, folder, say)
+        try:
+            if not _is_made(folder, recipe):
+                say(f"curated: {_state(folder)}; it is made first: tagevol {' '.join(command)}")
+                say(f"  {_most(recipe)}")
+                _run(command)
+                if not _is_made(folder, recipe):
+                    raise DataError(f"{folder}: was made, and its run.json does not say so; look into it")
+        except Exception as error:
+            tell(str(error))
+            raise
+        finally:
+            lock.release()
+
+
+def _acquire(lock: filelock.BaseFileLock, folder: Path, say: Say) -> None:
+    """Wait while another training, or a `tagevol curate`, makes the same data."""
+    own = filelock.FileLock(folder / ".lock") if folder.is_dir() else None
+    told = False
+    while True:
+        try:
+            lock.acquire(timeout=0)
+            if own is None:
+                return
+            own.acquire(timeout=0)
+            own.release()
+            return
+        except filelock.Timeout:
+            lock.release()
+        if not told:
+            say(f"{folder}: another process makes it: waiting")
+        told = True
+        time.sleep(BEAT_SECONDS)
+
+
+def _most(recipe: Recipe) -> str:
+    """What will be asked, so that nobody is surprised."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    from .pipeline.journey import read_all, user_turns
+    from .plan import plan
+
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
+    rows = read_all(recipe.data)
+    steps = plan(recipe, len(rows), user_turns(rows))
+    if shown:
+        enable_progress_bars()
+    engines = sorted({step.engine for step in steps if step.engine})
+    return f"{len(rows):,} rows, at most {sum(s.requests for s in steps):,} requests to {', '.join(engines) or 'none'}"
+
+
+def _run(command: list[str]) -> None:
+    """`tagevol` in a child that is ended with us, however we end."""
+    guarded = [sys.executable, str(_GUARD), str(os.getpid()), GRACE_SECONDS]
+    child = [sys.executable, "-c", "from tagevol_hf.cli import main; main()", *command]
+    sys.stdout.flush()
+    guard = subprocess.Popen(  # noqa: S603 - a command of our own making
+        [*guarded, *child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment()
+    )
+    with guard:  # its input stays open so long: the end of it means the end of the child
+        said = guard.stdout.read().split() if guard.stdout else []
+    status = int(said[-1]) if len(said) > 1 else -1
+    if status == 3:
+        raise DataError("curating stopped at a limit of the recipe; raise it, or train on another set")
+    if status != 0:
+        raise DataError(f"curating ended with status {status}; its message is above, and the same command goes on")
+
+
+def _environment() -> dict[str, str]:
+    """The environment without what the launcher of the training put into it."""
+    launched = "TORCHELASTIC_RUN_ID" in os.environ
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _LAUNCHER_NAMES and not name.startswith(_LAUNCHER)
+    }
+    if launched and kept.get("OMP_NUM_THREADS") == "1":  # torchrun's own choice for several processes
+        del kept["OMP_NUM_THREADS"]
+    package = str(Path(__file__).parents[1])
+    return {**kept, "PYTHONPATH": os.pathsep.join([package, *filter(None, [kept.get("PYTHONPATH")])])}
+
+
+@contextmanager
+def _beating(folder: Path) -> Iterator[Callable[[str], None]]:
+    """Show the others that this process is alive; gives a function that tells them of a failure."""
+    body: dict[str, Any] = {"attempt": uuid.uuid4().hex, "beat": 0, "error": None}
+    mark, over = _mark(folder), Event()
+
+    def beat() -> None:
+        while True:
+            write_json(mark, body)
+            if over.wait(BEAT_SECONDS):
+                return
+            body["beat"] += 1
+
+    def failed(error: str) -> None:
+        body["error"] = error
+
+    thread = Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield failed
+    finally:
+        over.set()
+        thread.join()
+        write_json(mark, body) if body["error"] else mark.unlink(missing_ok=True)
+
+
+# The others
+
+
+def _wait(folder: Path, recipe: Recipe) -> None:
+    """Until the data is there, rank 0 says that it failed, or it gives no sign any more."""
+    mark, parent = _mark(folder), os.getppid()
+    first = read_json(mark)  # it may be of an earlier attempt
+    last, since = first, time.monotonic()
+    while not _is_made(folder, recipe):
+        now = read_json(mark)
+        if now and now != last:
+            last, since = now, time.monotonic()
+        if last.get("error") and last != first:
+            raise DataError(f"rank 0 could not make the data: {last['error']}")
+        if time.monotonic() - since > SILENT_SECONDS:
+            raise DataError(
+                f"{folder}: rank 0 gave no sign for {SILENT_SECONDS:.0f} s while making it; see its output, and "
+                "whether all nodes share this folder"
+            )
+        if os.getppid() != parent:
+            raise DataError(f"{folder}: the launcher of this training is gone")
+        time.sleep(0.2)
+
+
+def _mark(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.curating.json")
