@@ -28,7 +28,7 @@ from .training.record import read_json, write_json
 
 AUTO, NEVER = "auto", "never"
 BEAT_SECONDS = 1.0
-SILENT_SECONDS = 60.0  # after so long without a beat the others take rank 0 for dead
+SILENT_SECONDS = float(os.environ.get("TAGEVOL_SILENT_SECONDS", "60"))  # then the others take rank 0 for dead
 GRACE_SECONDS = "60"  # that the curation has to end when it must
 _GUARD = Path(__file__).parent / "engines" / "child_guard.py"
 # What a launcher tells its processes; an engine in the child must not take itself for one of them.

@@ -1,0 +1,174 @@
+"""What `curated` names is made first, by one process, and the others wait for it on the file system."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from run_folders import ROOT
+from stand_in_server import StandInServer
+
+from tagevol_hf import curate_first
+from tagevol_hf.curate_first import curated_place
+from tagevol_hf.errors import DataError, RecipeError
+from tagevol_hf.training.curated import load_curated
+
+PLACE = (
+    "import sys; from tagevol_hf.curate_first import curated_place as place; print(place(sys.argv[1], 'auto', print))"
+)
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    """A recipe whose data the built-in engine makes at once, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RANK", raising=False)
+    return write_recipe(tmp_path, "builtin")
+
+
+def write_recipe(folder, engine, rows=6):
+    seeds = (ROOT / "recipes" / "quickstart" / "seeds.jsonl").read_text("utf-8").splitlines()[:rows]
+    (folder / "seeds.jsonl").write_text("\n".join(seeds))
+    (folder / "small.yaml").write_text(
+        f"name: small\ndata: {{source: seeds.jsonl}}\nengines: {{default: '{engine}'}}\nsteps: [respond: {{}}]\n"
+    )
+    return "small.yaml"
+
+
+def rank(number, recipe, folder, **environment):
+    """One process of a training, up to where its data is there."""
+    names = {"PYTHONPATH": str(ROOT), "RANK": str(number), "WORLD_SIZE": "2", **environment}
+    return subprocess.Popen(
+        [sys.executable, "-c", PLACE, recipe],
+        cwd=folder,
+        env={**os.environ, **names},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.05)
+
+
+def test_ready_data_is_taken_as_it_is(tmp_path):
+    for where in ("me/some-set", str(tmp_path), "runs/none"):
+        assert curated_place(where, "auto", print) == where
+
+
+@pytest.mark.slow
+def test_a_recipe_is_run_once_and_then_its_folder_is_taken(recipe, capfd):
+    said = []
+    assert curated_place(recipe, "auto", said.append) == "runs/small"
+    assert said == [
+        "curated: there is no data in runs/small yet; it is made first: tagevol curate small.yaml",
+        "  6 rows, at most 6 requests to builtin",
+    ]
+    assert "The engine was asked 6 times" in capfd.readouterr().err
+    assert len(load_curated("runs/small")[0]) == 6
+    assert not Path("runs/.small.curating.json").exists()
+    assert curated_place(recipe, "never", said.append) == "runs/small"
+    assert len(said) == 2
+
+
+def test_never_gives_the_command(recipe):
+    with pytest.raises(
+        DataError, match=r"small\.yaml: there is no data in runs/small yet; make it with: tagevol curate sm"
+    ):
+        curated_place(recipe, "never", print)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_a_changed_recipe_and_an_unfinished_run_are_gone_on_with(recipe):
+    curated_place(recipe, "auto", print)
+    Path(recipe).write_text(Path(recipe).read_text().replace("respond: {}", "respond: {temperature: 0.5}"))
+    with pytest.raises(DataError, match="runs/small was made by another version of this recipe; make it with"):
+        curated_place(recipe, "never", print)
+    Path("runs/small").rename("elsewhere")
+    run = json.loads(Path("elsewhere/run.json").read_text())
+    Path("elsewhere/run.json").write_text(json.dumps(run | {"status": "stopped"}))
+    with pytest.raises(DataError, match=r"the run in elsewhere is not finished; make it with: .* --out elsewhere"):
+        curated_place("elsewhere", "never", print)
+    assert curated_place("elsewhere", "auto", print) == "elsewhere"
+    assert json.loads(Path("elsewhere/run.json").read_text())["totals"]["asked"] == 0, "the store answers all"
+
+
+def test_what_is_wrong_with_a_recipe_is_said_before_anything_is_made(recipe):
+    with pytest.raises(RecipeError, match=r"smal\.yaml: no such recipe"):
+        curated_place("smal.yaml", "auto", print)
+    Path(recipe).write_text(Path(recipe).read_text().replace("respond", "respnd"))
+    with pytest.raises(RecipeError, match="respond"):
+        curated_place(recipe, "auto", print)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_a_failed_curation_ends_all_with_the_reason(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    recipe = write_recipe(tmp_path, "http://127.0.0.1:9/v1?retries=1&backoff=0.05#stand-in")
+    waiting = rank(1, recipe, tmp_path)
+    with pytest.raises(DataError, match="curating ended with status 2; its message is above"):
+        curated_place(recipe, "auto", print)
+    assert "error: http://127.0.0.1:9" in capfd.readouterr().err
+    assert "rank 0 could not make the data: curating ended with status 2" in waiting.communicate(timeout=30)[1]
+    assert waiting.returncode == 1
+    Path(recipe).write_text(Path(recipe).read_text().replace("name: small", "name: small\nlimits: {max_requests: 1}"))
+    with StandInServer() as server:
+        Path(recipe).write_text(Path(recipe).read_text().replace("127.0.0.1:9/v1", f"{server.url.partition('//')[2]}"))
+        with pytest.raises(DataError, match="curating stopped at a limit of the recipe"):
+            curated_place(recipe, "auto", print)
+
+
+@pytest.mark.slow
+def test_one_rank_makes_the_data_and_the_other_waits(tmp_path):
+    with StandInServer(latency=0.5) as server:
+        recipe = write_recipe(tmp_path, f"{server.url}?concurrency=1#stand-in", rows=8)
+        other, first = rank(1, recipe, tmp_path), rank(0, recipe, tmp_path, TORCHELASTIC_RUN_ID="x", MASTER_PORT="1")
+        wait_for(lambda: server.bodies or first.poll() is not None)
+        assert other.poll() is None
+        third = rank(0, recipe, tmp_path)  # of another training, on the same data
+        said = [process.communicate(timeout=60)[0].split()[-1] for process in (first, other, third)]
+        assert said == ["runs/small"] * 3
+        assert len(server.bodies) == 8
+
+
+@pytest.mark.slow
+def test_when_rank_0_is_killed_its_child_ends_and_the_other_says_so(tmp_path):
+    with StandInServer(latency=2.0) as server:
+        recipe = write_recipe(tmp_path, f"{server.url}?concurrency=1#stand-in", rows=30)
+        first, other = rank(0, recipe, tmp_path), rank(1, recipe, tmp_path, TAGEVOL_SILENT_SECONDS="4")
+        wait_for(lambda: len(server.bodies) > 1)
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        started = time.monotonic()
+        assert "rank 0 gave no sign for 4 s" in other.communicate(timeout=60)[1]
+        assert time.monotonic() - started < 20
+        asked = len(server.bodies)
+        time.sleep(2.5)
+        assert len(server.bodies) <= asked + 1, "the child has ended, too"
+    first.stdout.close(), first.stderr.close()
+
+
+def test_the_child_knows_nothing_of_the_launcher(monkeypatch):
+    given = {
+        "RANK": "3",
+        "MASTER_PORT": "5",
+        "TORCHELASTIC_RUN_ID": "x",
+        "ACCELERATE_USE_FSDP": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    left = curate_first._environment()
+    assert not given.keys() & left.keys()
+    assert left["CUDA_VISIBLE_DEVICES"] == "0,1"

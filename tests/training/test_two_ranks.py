@@ -1,0 +1,86 @@
+"""The one command: two processes by torchrun, whose data is made first; and the accelerate line as users type it.
+
+accelerate starts one process on a CPU whatever it is asked for, so two are started by torchrun here.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from run_folders import RECIPE, ROOT
+from stand_in_server import StandInServer
+
+pytestmark = pytest.mark.slow
+
+TIME_OUT = 8  # seconds of the collectives
+SHORT = ["--max_steps", "12", "--logging_steps", "4", "--save_strategy", "no", "--ddp_find_unused_parameters", "false"]
+
+
+def start(launcher, arguments, folder):
+    command = [sys.executable, "-m", *launcher, str(ROOT / "scripts" / "sft.py"), "--config", str(RECIPE), *arguments]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+    )
+
+
+def torchrun(arguments, folder):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    launcher = ["torch.distributed.run", "--nproc_per_node", "2", "--master_addr", "127.0.0.1", "--master_port", port]
+    return start(launcher, arguments, folder)
+
+
+def recipe(folder, engine, rows):
+    seeds = (ROOT / "recipes" / "quickstart" / "seeds.jsonl").read_text("utf-8").splitlines()[:rows]
+    (folder / "seeds.jsonl").write_text("\n".join(seeds))
+    (folder / "curate.yaml").write_text(
+        f"name: slow\ndata: {{source: seeds.jsonl}}\nengines: {{default: '{engine}'}}\nsteps: [respond: {{}}]\n"
+    )
+
+
+def test_a_curation_longer_than_the_time_out_of_the_collectives(tmp_path):
+    with StandInServer(latency=1.0, answer=lambda body: "A short answer.") as server:
+        recipe(tmp_path, f"{server.url}?concurrency=1#stand-in", rows=16)
+        began = time.monotonic()
+        done = torchrun(["--curated", "curate.yaml", "--ddp_timeout", str(TIME_OUT), *SHORT], tmp_path)
+        assert done.returncode == 0, done.stdout
+        assert len(server.bodies) == 16, "one process curates"
+    assert time.monotonic() - began > 16 > TIME_OUT
+    assert "it is made first: tagevol curate curate.yaml" in done.stdout
+    result = json.loads((tmp_path / "runs" / "slow" / "sft-tiny" / "train.json").read_text())
+    assert result["processes"] == 2
+    assert len(result["encoded_digests"]) == 2
+    assert len(set(result["encoded_digests"])) == 1, "both read the same rows"
+    assert (result["rows"], result["steps"]) == (16, 12)
+    assert result["last_loss"] < result["first_loss"] - 0.5
+
+
+def test_a_curation_that_fails_ends_both(tmp_path):
+    recipe(tmp_path, "http://127.0.0.1:9/v1?retries=1&backoff=0.05#stand-in", rows=2)
+    done = torchrun(["--curated", "curate.yaml", *SHORT], tmp_path)
+    assert done.returncode != 0
+    assert "error: curating ended with status 2; its message is above, and the same command goes on" in done.stdout
+    assert "error: http://127.0.0.1:9/v1" in done.stdout
+
+
+def test_the_accelerate_line_makes_the_data_and_trains_once(tmp_path):
+    recipe(tmp_path, "builtin", rows=8)
+    accelerate = ["accelerate.commands.launch", "--config_file", str(ROOT / "accelerate_configs" / "cpu.yaml")]
+    arguments = ["--curated", str(tmp_path), *SHORT]
+    first = start(accelerate, arguments, tmp_path)
+    assert first.returncode == 0, first.stdout
+    assert "8 rows, at most 8 requests to builtin" in first.stdout
+    assert "model and train.json are in runs/slow/sft-tiny" in first.stdout
+    again = start(accelerate, arguments, tmp_path)
+    assert "runs/slow/sft-tiny: already trained: nothing to do" in again.stdout, again.stdout
