@@ -30,7 +30,18 @@ from huggingface_hub.utils import disable_progress_bars as disable_hub_progress_
 from tagevol_hf import curate_first
 from tagevol_hf.errors import MissingExtraError, RecipeError, TagEvolError
 from tagevol_hf.evals import held_out
-from tagevol_hf.training import arguments, chat_templates, curated, encode, formats, lengths, models, ranks, record
+from tagevol_hf.training import (
+    arguments,
+    chat_templates,
+    checkpoints,
+    curated,
+    encode,
+    formats,
+    lengths,
+    models,
+    ranks,
+    record,
+)
 from tagevol_hf.versions import versions
 
 if TYPE_CHECKING:
@@ -65,10 +76,13 @@ def train(argv: list[str]) -> None:
     tokenizer = models.load_tokenizer(model, eos_token=wanted.eos_token, **trust)
     chat_templates.give_template(tokenizer, wanted.format, wanted.chat_template_path)
     models.check_end_token(tokenizer, wanted.eos_token)
+    model_sizes = models.plain_config(model, **trust)
+    if checkpoint := wanted.resume_from_checkpoint:
+        checkpoints.check_checkpoint(checkpoint, model, model_sizes, adapter=wanted.use_peft, digest=digest)
 
     # 3. Rows to token ids, with a label on what is learned; all that can be wrong with data is found here.
     encoded = encode.encode(rows, wanted.format, tokenizer)
-    models.check_vocabulary(model, encoded, **trust)
+    models.check_vocabulary(model, encoded, model_sizes)
     encoded, encoding = lengths.fit_to_length(encoded, wanted.max_length, wanted.long_rows)
     tell(encoding, unanswered, wanted.max_length, encoded[0], tokenizer)
     others = held_out_rows(place, rows, wanted, tokenizer) if wanted.eval_strategy != "no" else None
@@ -80,7 +94,7 @@ def train(argv: list[str]) -> None:
         moved = record.begin(folder, digest, afresh=retrain) if config.process_index == 0 else None
     if moved:
         say(f"checkpoints of an earlier, different training were moved to {moved}")
-    resumed = config.resume_from_checkpoint or record.last_checkpoint(folder)
+    resumed = wanted.resume_from_checkpoint or checkpoints.last_checkpoint(folder)
     if resumed:
         say(f"going on from {resumed}")
     trainer = make_trainer(model, config, model_config, encoded, others, tokenizer)

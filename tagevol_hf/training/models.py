@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,16 +84,36 @@ def check_end_token(tokenizer: Any, asked: str | None) -> None:
         )
 
 
-def check_vocabulary(model: str, encoded: Dataset, *, revision: str, trust_remote_code: bool) -> None:
+def plain_config(model: str, *, revision: str, trust_remote_code: bool) -> dict[str, Any]:
+    """The model's configuration as plain values; no weight is read.
+
+    Raises:
+        RecipeError: If there is none.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RecipeError(
+            f"model_name_or_path: no model configuration can be read from {model!r} ({reason})"
+        ) from error
+    return dict(config.get_text_config().to_dict())
+
+
+def check_vocabulary(model: str, encoded: Dataset, config: Mapping[str, Any]) -> None:
     """Make sure that the model knows every token of the data: a wrong tokenizer shows here, not on a GPU.
+
+    Args:
+        model: Its name, for messages.
+        encoded: Result of `encode`.
+        config: Result of `plain_config`.
 
     Raises:
         DataError: If a token id is beyond the model's vocabulary.
     """
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
-    size = getattr(config.get_text_config(), "vocab_size", None)
+    size = config.get("vocab_size")
     largest = max((max(ids) for ids in encoded["input_ids"]), default=0)
     if size is not None and largest >= size:
         raise DataError(

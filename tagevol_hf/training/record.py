@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,15 +81,6 @@ def begin(folder: Path, digest: str, *, afresh: bool) -> str | None:
     (folder / "train.json").unlink(missing_ok=True)
     write_json(folder / "started.json", {"digest": digest})
     return str(moved) if moved else None
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; transformers writes `trainer_state.json` last."""
-    numbered = [path for path in folder.glob("checkpoint-*") if re.search(r"-\d+$", path.name)]
-    for path in sorted(numbered, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
-        if "global_step" in read_json(path / "trainer_state.json"):
-            return path
-    return None
 
 
 def loss_history(log: Sequence[Mapping[str, Any]], name: str = "loss") -> list[dict[str, float]]:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from run_folders import RECIPE, ROOT, load_script, row, save_run
 
 from tagevol_hf.training import record
 from tagevol_hf.training.arguments import plain_arguments
+from tagevol_hf.training.checkpoints import last_checkpoint
 
 STEPS = ["--max_steps", "60", "--per_device_train_batch_size", "4", "--save_steps", "20", "--logging_steps", "10"]
 
@@ -134,35 +134,6 @@ def test_a_second_call_has_nothing_to_do_unless_something_changed(trained, run_f
 
 
 @pytest.mark.slow
-def test_kill_9_and_the_same_command_end_like_an_undisturbed_training(trained, run_folder, tmp_path):
-    from safetensors.torch import load_file
-
-    output = tmp_path / "model"
-    process = launch(arguments(run_folder, output))
-    deadline = time.monotonic() + 120
-    while record.last_checkpoint(output) is None:
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert not (output / "train.json").exists()
-    (output / "checkpoint-999").mkdir()  # one that was being written when the machine went down
-
-    process = launch(arguments(run_folder, output))
-    text = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, text
-    whole, resumed = (json.loads((folder / "train.json").read_text()) for folder in (trained[0], output))
-    assert "going on from" in text
-    assert Path(resumed["resumed_from"]).name in ("checkpoint-20", "checkpoint-40")
-    assert [entry["loss"] for entry in resumed["loss_history"]] == pytest.approx(
-        [entry["loss"] for entry in whole["loss_history"]], abs=1e-4
-    )
-    weights = [load_file(folder / "model.safetensors") for folder in (trained[0], output)]
-    assert all((weights[0][name] - weights[1][name]).abs().max() < 1e-4 for name in weights[0])
-
-
-@pytest.mark.slow
 def test_lora_on_chat_messages_with_qwen2_and_the_labels_of_trl_itself(run_folder, tmp_path, capsys):
     """One process for three checks, since loading TRL is what costs time."""
     from datasets import load_from_disk
@@ -261,11 +232,11 @@ def test_checkpoints_of_another_training_are_set_aside(tmp_path):
     (tmp_path / "checkpoint-5").mkdir()
     (tmp_path / "checkpoint-5" / "trainer_state.json").write_text('{"global_step": 5}')
     assert record.begin(tmp_path, "one", afresh=False) is None
-    assert record.last_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
     moved = record.begin(tmp_path, "two", afresh=False)
     assert moved == str(tmp_path / "earlier-one")
-    assert record.last_checkpoint(tmp_path) is None
-    assert record.last_checkpoint(Path(moved)) == Path(moved) / "checkpoint-5"
+    assert last_checkpoint(tmp_path) is None
+    assert last_checkpoint(Path(moved)) == Path(moved) / "checkpoint-5"
 
 
 def test_the_other_ranks_wait_for_the_tiny_model(run_folder, tmp_path, monkeypatch):
