@@ -19,7 +19,7 @@ from huggingface_hub.utils import disable_progress_bars as disable_hub_progress_
 
 from tagevol_hf.errors import DataError, RecipeError, TagEvolError
 from tagevol_hf.evals import held_out
-from tagevol_hf.training import curated, encode, formats, models, record
+from tagevol_hf.training import card, curated, encode, formats, models, record
 from tagevol_hf.versions import versions
 
 
@@ -66,6 +66,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         "before": before.as_dict() if before else None,
         "after": after.as_dict(),
         "model": options.model,
+        "training": trained.get("digest"),
         "base": base,
         "data": options.data,
         "format": format_name,
@@ -141,6 +142,8 @@ def main(argv: list[str]) -> int:
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         record.write_json(options.out, result)
+        if options.out == Path(options.model) / card.EVALUATION:
+            card.refresh_card(options.out.parent)
     return 0
 
 

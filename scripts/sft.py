@@ -19,9 +19,11 @@ nothing when all is done.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset, disable_progress_bars
@@ -39,13 +41,16 @@ from tagevol_hf.training import (
     formats,
     lengths,
     models,
+    push,
     ranks,
     record,
 )
 from tagevol_hf.versions import versions
 
 if TYPE_CHECKING:
-    from trl import ModelConfig, SFTConfig, SFTTrainer, TrlParser
+    from trl import ModelConfig, SFTConfig, TrlParser
+
+    from tagevol_hf.training.trainer import CuratedTrainer
 
 
 def say(text: str) -> None:
@@ -88,7 +93,7 @@ def train(argv: list[str]) -> None:
     others = held_out_rows(place, rows, wanted, tokenizer) if wanted.eval_strategy != "no" else None
 
     # 4. Train, from the last checkpoint if there is one. TRL's configuration starts the process group.
-    config, model_config = configure(parser, argv, tokenizer)
+    config, model_config = configure(parser, argv, given, tokenizer)
     digests = ranks.check_same_data(encoded)
     with config.main_process_first(local=False):
         moved = record.begin(folder, digest, afresh=retrain) if config.process_index == 0 else None
@@ -98,32 +103,36 @@ def train(argv: list[str]) -> None:
     if resumed:
         say(f"going on from {resumed}")
     trainer = make_trainer(model, config, model_config, encoded, others, tokenizer)
+    facts = {
+        "digest": digest,
+        "data_digest": data,
+        "model": asked_model,
+        "format": wanted.format,
+        "end_token": tokenizer.eos_token,
+        "encoded_digests": digests,
+        **encoding.as_dict(),
+        "rows_without_response": unanswered,
+        "resumed_from": str(resumed) if resumed else None,
+        "versions": versions(),
+        "arguments": {name: str(value) for name, value in given.items() if name not in ("hub_token", "env")},
+    }
+    trainer.run_folder = Path(place) if (Path(place) / "run.json").is_file() else None
+    trainer.record_so_far = lambda: {**facts, **progress_of(trainer)}
     metrics = trainer.train(resume_from_checkpoint=str(resumed) if resumed else None).metrics
     trainer.save_model(str(folder))
 
-    # 5. The record comes last: where it is, the model is whole.
+    # 5. The card and, last, the record: where it is, the model is whole.
     if trainer.is_world_process_zero():
-        result = {
-            "digest": digest,
-            "data_digest": data,
-            "model": asked_model,
-            "format": wanted.format,
-            "end_token": tokenizer.eos_token,
-            "encoded_digests": digests,
-            **encoding.as_dict(),
-            "rows_without_response": unanswered,
-            **progress_of(trainer),
-            "seconds": round(metrics["train_runtime"], 2),
-            "resumed_from": str(resumed) if resumed else None,
-            "versions": versions(),
-            "arguments": {name: str(value) for name, value in given.items() if name not in ("hub_token", "env")},
-        }
+        trainer.create_model_card()
+        result = {**trainer.record_so_far(), "seconds": round(metrics["train_runtime"], 2)}
         record.write_json(folder / "train.json", result)
         if result["loss_history"]:
             say(f"training loss {result['first_loss']:.3f} -> {result['last_loss']:.3f} nats a learned token")
-        say(f"model and train.json are in {folder}")
-    if config.push_to_hub:
-        trainer.push_to_hub()
+        say(f"model, card and train.json are in {folder}")
+        if wanted.use_peft:
+            say(f"merge the adapter into its base with: python scripts/merge.py {folder} {folder}-merged")
+        if config.push_to_hub:
+            say(f"pushed to {push.push(folder, trainer.hub_model_id, private=config.hub_private_repo)}")
     ranks.leave(trainer)
 
 
@@ -140,6 +149,8 @@ def read_arguments(argv: list[str], given: dict[str, Any]) -> tuple[TrlParser, a
     parser.set_defaults_with_config(**arguments.config_values(given))
     with arguments.clear_errors():
         wanted = parser.parse_args(argv)
+    if (wanted.load_in_4bit or wanted.load_in_8bit) and importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtraError("bitsandbytes", "qlora")
     if wanted.completion_only_loss is False:
         raise RecipeError("completion_only_loss: false is not possible here; only responses are learned")
     if wanted.packing and (wanted.packing_strategy == "wrapped" or wanted.max_length is None):
@@ -147,7 +158,9 @@ def read_arguments(argv: list[str], given: dict[str, Any]) -> tuple[TrlParser, a
     return parser, wanted
 
 
-def configure(parser: TrlParser, argv: list[str], tokenizer: Any) -> tuple[SFTConfig, ModelConfig]:
+def configure(
+    parser: TrlParser, argv: list[str], given: dict[str, Any], tokenizer: Any
+) -> tuple[SFTConfig, ModelConfig]:
     """TRL's configuration; it starts the process group, if there is one."""
     with arguments.clear_errors():
         _, config, model_config = parser.parse_args_into_dataclasses(argv)
@@ -156,6 +169,10 @@ def configure(parser: TrlParser, argv: list[str], tokenizer: Any) -> tuple[SFTCo
     config.eos_token = tokenizer.eos_token  # the model is to stop at what was learned, too
     if not config.packing:
         config.max_length = None  # all rows are short enough: TRL need not look, and padding_free is possible
+    # A repository is private unless the user says otherwise, and gets the model once, when it is whole.
+    config.hub_private_repo = config.hub_private_repo is not False
+    if "hub_strategy" not in given:
+        config.hub_strategy = type(config.hub_strategy)("end")
     if not sys.stderr.isatty():
         config.disable_tqdm = True
     return config, model_config
@@ -187,20 +204,22 @@ def held_out_rows(place: str, rows: Dataset, wanted: argparse.Namespace, tokeniz
 
 def make_trainer(
     model: str, config: SFTConfig, model_config: ModelConfig, encoded: Dataset, others: Dataset | None, tokenizer: Any
-) -> SFTTrainer:
+) -> CuratedTrainer:
     """TRL's trainer on data that is tokenized and labelled; packing, LoRA and quantisation are TRL's."""
     from transformers import PrinterCallback
-    from trl import SFTTrainer, get_peft_config, get_quantization_config
+    from trl import get_peft_config, get_quantization_config
 
     from tagevol_hf.training.callbacks import LossLines
+    from tagevol_hf.training.trainer import CuratedTrainer, hide_token
 
+    hide_token(config)
     config.model_init_kwargs = {
         "revision": model_config.model_revision,
         "attn_implementation": model_config.attn_implementation,
         "dtype": model_config.dtype,
         **(config.model_init_kwargs or {}),
     }
-    trainer = SFTTrainer(
+    trainer = CuratedTrainer(
         model=model,
         args=config,
         train_dataset=encoded.remove_columns("id"),
@@ -215,7 +234,7 @@ def make_trainer(
     return trainer
 
 
-def progress_of(trainer: SFTTrainer) -> dict[str, Any]:
+def progress_of(trainer: CuratedTrainer) -> dict[str, Any]:
     """How far the training went, over all its interruptions, and the course of its loss."""
     history = record.loss_history(trainer.state.log_history)
     return {

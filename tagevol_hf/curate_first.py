@@ -57,6 +57,8 @@ def curated_place(where: str, mode: str, say: Say) -> str:
     if found is None:
         return where
     file, folder = found
+    if folder is not None and mode == NEVER:
+        raise DataError(f"{where}: {_state(folder)}; go on with: tagevol curate {file} --out {folder}")
     recipe = load_recipe(file)
     folder = folder or run_folder_of(recipe)
     if _is_made(folder, recipe):

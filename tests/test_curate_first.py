@@ -96,7 +96,7 @@ def test_a_changed_recipe_and_an_unfinished_run_are_gone_on_with(recipe):
     Path("runs/small").rename("elsewhere")
     run = json.loads(Path("elsewhere/run.json").read_text())
     Path("elsewhere/run.json").write_text(json.dumps(run | {"status": "stopped"}))
-    with pytest.raises(DataError, match=r"the run in elsewhere is not finished; make it with: .* --out elsewhere"):
+    with pytest.raises(DataError, match=r"the run in elsewhere is not finished; go on with: .* --out elsewhere"):
         curated_place("elsewhere", "never", print)
     assert curated_place("elsewhere", "auto", print) == "elsewhere"
     assert json.loads(Path("elsewhere/run.json").read_text())["totals"]["asked"] == 0, "the store answers all"

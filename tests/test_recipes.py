@@ -103,28 +103,6 @@ def test_a_domains_prompt_has_all_that_the_packages_own_has(file):
         assert own.shared.count(f"{{{{{name}}}}}") == ours.shared.count(f"{{{{{name}}}}}")
 
 
-@pytest.mark.parametrize("file", TRAINING, ids=lambda file: file.name)
-def test_training_recipes_are_read_as_training_reads_them(file, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT.parent / "scripts")
-    from sft import parse
-
-    from tagevol_hf.training.arguments import plain_arguments
-
-    argv = ["--config", str(file), "--use_cpu", "true", "--bf16", "false"]  # the machine of the tests, not the recipe's
-    own, config, model = parse(argv, plain_arguments(argv))
-    assert model.model_name_or_path
-    if "tag-evol" in str(file):
-        assert (own.curated, own.format) == ("runs/tag-evol-math", "alpaca")
-        assert (config.num_train_epochs, config.learning_rate, config.warmup_steps) == (3, 2e-5, 15)
-        assert (config.lr_scheduler_type, config.max_length) == ("cosine", 2048)
-        assert config.per_device_train_batch_size * config.gradient_accumulation_steps * 8 == 256
-    if "tacos" in str(file):
-        assert (own.curated, config.num_train_epochs, config.neftune_noise_alpha) == ("runs/tacos-alpaca-52k", 15, 15)
-        assert (config.lr_scheduler_type, config.warmup_steps, config.weight_decay) == ("linear", 0, 0.1)
-        assert config.learning_rate == (2e-6 if "mistral" in file.name else 1e-5)
-        assert config.per_device_train_batch_size * config.gradient_accumulation_steps * 8 == 256
-
-
 @pytest.mark.parametrize("data", ["alpaca-52k", "evol-70k"])
 def test_tacos_is_that_of_the_paper(data):
     recipe, release = load_recipe(ROOT / "tacos" / data), load_recipe(ROOT / "tacos" / data / "release.yaml")

@@ -20,6 +20,7 @@ from .spans import MASKED, encode_conversations
 
 GIVE_ONE = f"name one by chat_template_path: {', '.join(CHAT_TEMPLATES)} or a .jinja file"
 
+_BOS = '{{- bos_token | default("", true) }}'
 _USER, _ASSISTANT = {"role": "user", "content": "One?"}, {"role": "assistant", "content": "1"}
 _PROBES = (
     [_USER],
@@ -59,6 +60,8 @@ def give_template(tokenizer: Any, format_name: str, path: str | None = None) -> 
     check_tokens(tokenizer, template, name)
     if format_name != ALPACA:
         tokenizer.eos_token = _end_token(tokenizer, template, name)
+    if format_name == ALPACA and not adds_bos(tokenizer):
+        template = template.replace(_BOS, "")
     if path is not None or format_name != MESSAGES:
         tokenizer.chat_template = template  # else its own writes the same, and may do more (tools)
 
@@ -85,6 +88,11 @@ def named_template(path: str) -> str:
     raise RecipeError(
         f"chat_template_path: expected {', '.join(CHAT_TEMPLATES)} or a .jinja file that is there, got {path!r}{hint}"
     )
+
+
+def adds_bos(tokenizer: Any) -> bool:
+    """Whether the tokenizer puts its first token before a text by itself."""
+    return tokenizer.bos_token_id is not None and tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
 
 
 def marks_replies(template: str) -> bool:

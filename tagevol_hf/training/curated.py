@@ -71,7 +71,7 @@ def check_run(folder: Path) -> dict[str, Any]:
         run = {}
     if not isinstance(run, dict) or run.get("status") != "complete":
         recipe = folder / "recipe.yaml"
-        command = f"tagevol curate {recipe if recipe.is_file() else '<recipe>'}"
+        command = f"tagevol curate {recipe if recipe.is_file() else '<recipe>'} --out {folder}"
         raise DataError(f"{folder}: this run is not finished (run.json does not say so); go on with: {command}")
     return run
 

@@ -9,7 +9,7 @@ from datasets import Dataset, Features, List, Value
 
 from ..errors import RecipeError
 from ..rows import MESSAGE, Row
-from .chat_templates import packaged
+from .chat_templates import adds_bos, packaged
 from .formats import ALPACA, CHAT_TEMPLATES, messages_of, prompt_text
 
 PAIR_FEATURES = Features({"id": Value("string"), "prompt": Value("string"), "completion": Value("string")})
@@ -63,8 +63,7 @@ def _chat_pair(row: Row, template: str, tokenizer: Any) -> tuple[str, str]:
     )
     whole = tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False)
     completion = whole[len(prompt) :].rstrip("\n").removesuffix(tokenizer.eos_token)
-    adds_bos = tokenizer.bos_token is not None and tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
-    return prompt.removeprefix(tokenizer.bos_token) if adds_bos else prompt, completion
+    return prompt.removeprefix(tokenizer.bos_token) if adds_bos(tokenizer) else prompt, completion
 
 
 def _mapped(dataset: Dataset, convert: Callable[[Row], dict[str, Any]], features: Features) -> Dataset:

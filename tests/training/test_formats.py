@@ -158,6 +158,34 @@ def test_border_token_is_not_learned_as_part_of_the_prompt(tmp_path):
     assert tokenizer.decode(ids) == "ab<|im_end|>"
 
 
+@pytest.mark.parametrize("adds_bos", [True, False])
+def test_a_chat_asks_an_alpaca_model_as_it_was_trained(tokenizer, adds_bos):
+    other = copy.deepcopy(tokenizer)
+    if not adds_bos:
+        other.backend_tokenizer.post_processor = None
+        assert other("a")["input_ids"][0] != other.bos_token_id
+    give_template(other, "alpaca")
+    for source in (row(), row(history=HISTORY)):
+        [trained] = encode(dataset(source), "alpaca", other)
+        asked = other.apply_chat_template(messages_of(source)[:-1], add_generation_prompt=True)["input_ids"]
+        assert trained["input_ids"][: len(asked)] == asked
+        assert trained["labels"][len(asked)] == trained["input_ids"][len(asked)]
+
+
+@pytest.mark.parametrize("name", ["llama2", "mistral", "chatml", "qwen2.5"])
+def test_prompts_for_trl_are_those_of_the_chat_template(tokenizer, name):
+    other = copy.deepcopy(tokenizer)
+    breaks = name in ("chatml", "qwen2.5")  # a line break behind the end token
+    if breaks:
+        other.backend_tokenizer.post_processor = None  # as Qwen's, which puts nothing before a text
+    give_template(other, name)
+    rows = dataset(row(), row(id="b", input="x", history=HISTORY))
+    for pair, encoded in zip(to_prompt_completion(rows, name, other), encode(rows, name, other), strict=True):
+        text = pair["prompt"] + pair["completion"] + other.eos_token
+        assert other(text)["input_ids"] == encoded["input_ids"][: len(encoded["input_ids"]) - breaks]
+        assert pair["completion"].strip() == "Two."
+
+
 # Tokenizers that cannot serve
 
 

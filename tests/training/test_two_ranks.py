@@ -81,6 +81,6 @@ def test_the_accelerate_line_makes_the_data_and_trains_once(tmp_path):
     first = start(accelerate, arguments, tmp_path)
     assert first.returncode == 0, first.stdout
     assert "8 rows, at most 8 requests to builtin" in first.stdout
-    assert "model and train.json are in runs/slow/sft-tiny" in first.stdout
+    assert "model, card and train.json are in runs/slow/sft-tiny" in first.stdout
     again = start(accelerate, arguments, tmp_path)
     assert "runs/slow/sft-tiny: already trained: nothing to do" in again.stdout, again.stdout
