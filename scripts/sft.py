@@ -40,6 +40,7 @@ from tagevol_hf.training import (
     encode,
     formats,
     lengths,
+    memory,
     models,
     push,
     ranks,
@@ -84,6 +85,9 @@ def train(argv: list[str]) -> None:
     model_sizes = models.plain_config(model, **trust)
     if checkpoint := wanted.resume_from_checkpoint:
         checkpoints.check_checkpoint(checkpoint, model, model_sizes, adapter=wanted.use_peft, digest=digest)
+
+    if not wanted.use_cpu:
+        say(memory.in_words(model_sizes, vars(wanted), os.environ))
 
     # 3. Rows to token ids, with a label on what is learned; all that can be wrong with data is found here.
     encoded = encode.encode(rows, wanted.format, tokenizer)
