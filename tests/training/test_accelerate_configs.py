@@ -16,6 +16,7 @@ def test_all_are_there():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cpu", "single_gpu", "ddp", "fsdp2", "zero2", "zero3"])
 def test_accelerate_reads_it(name: str):
     from accelerate.commands.config.config_args import load_config_from_file

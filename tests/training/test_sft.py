@@ -209,6 +209,7 @@ def test_an_empty_and_an_unfinished_run_are_refused(tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_refusals_do_not_load_torch(run_folder, tmp_path):
     code = (
         "import runpy, sys\n"

@@ -17,7 +17,7 @@ from stand_in_server import StandInServer
 pytestmark = pytest.mark.slow
 
 TIME_OUT = 8  # seconds of the collectives
-SHORT = ["--max_steps", "12", "--logging_steps", "4", "--save_strategy", "no", "--ddp_find_unused_parameters", "false"]
+SHORT = ["--max_steps", "12", "--logging_steps", "4", "--save_strategy", "no"]
 
 
 def start(launcher, arguments, folder):
