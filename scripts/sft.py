@@ -97,7 +97,7 @@ def train(argv: list[str]) -> None:
     others = held_out_rows(place, rows, wanted, tokenizer) if wanted.eval_strategy != "no" else None
 
     # 4. Train, from the last checkpoint if there is one. TRL's configuration starts the process group.
-    config, model_config = configure(parser, argv, given, tokenizer)
+    config, model_config = configure(parser, argv, tokenizer)
     digests = ranks.check_same_data(encoded)
     with config.main_process_first(local=False):
         moved = record.begin(folder, digest, afresh=retrain) if config.process_index == 0 else None
@@ -135,7 +135,7 @@ def train(argv: list[str]) -> None:
         say(f"model, card and train.json are in {folder}")
         if wanted.use_peft:
             say(f"merge the adapter into its base with: python scripts/merge.py {folder} {folder}-merged")
-        if config.push_to_hub:
+        if wanted.push_to_hub:
             say(f"pushed to {push.push(folder, trainer.hub_model_id, private=config.hub_private_repo)}")
     ranks.leave(trainer)
 
@@ -162,9 +162,7 @@ def read_arguments(argv: list[str], given: dict[str, Any]) -> tuple[TrlParser, a
     return parser, wanted
 
 
-def configure(
-    parser: TrlParser, argv: list[str], given: dict[str, Any], tokenizer: Any
-) -> tuple[SFTConfig, ModelConfig]:
+def configure(parser: TrlParser, argv: list[str], tokenizer: Any) -> tuple[SFTConfig, ModelConfig]:
     """TRL's configuration; it starts the process group, if there is one."""
     with arguments.clear_errors():
         _, config, model_config = parser.parse_args_into_dataclasses(argv)
@@ -173,10 +171,7 @@ def configure(
     config.eos_token = tokenizer.eos_token  # the model is to stop at what was learned, too
     if not config.packing:
         config.max_length = None  # all rows are short enough: TRL need not look, and padding_free is possible
-    # A repository is private unless the user says otherwise, and gets the model once, when it is whole.
-    config.hub_private_repo = config.hub_private_repo is not False
-    if "hub_strategy" not in given:
-        config.hub_strategy = type(config.hub_strategy)("end")
+    config.hub_private_repo = config.hub_private_repo is not False  # private unless the user says otherwise
     if not sys.stderr.isatty():
         config.disable_tqdm = True
     return config, model_config
@@ -232,6 +227,7 @@ def make_trainer(
         quantization_config=get_quantization_config(model_config),
         peft_config=get_peft_config(model_config),
     )
+    trainer.args.push_to_hub = False  # the repository is made by now; it gets the model once, when that is whole
     if config.disable_tqdm:  # then transformers prints every log as a dictionary; a short line reads better
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(LossLines(say))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from run_folders import ROOT, load_script
+from run_folders import RECIPE, ROOT, load_script
 from stand_in_hub import stand_in_hub
 
 from tagevol_hf.errors import DataError, RecipeError
@@ -223,3 +223,22 @@ def test_merged_and_pushed_by_the_script(adapter, tmp_path):
     refused = run_with(hub, tmp_path, "-c", PUSH, tmp_path / "out", "me/poet")  # the Hub is gone
     assert "DataError: me/poet: cannot be pushed to http://127.0.0.1" in refused.stderr
     assert SECRET not in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_training_pushes_once_and_privately(run_folder, tmp_path):
+    with stand_in_hub() as hub:
+        options = ["--curated", run_folder, "--output_dir", tmp_path / "out", "--max_steps", "2", "--save_steps", "1"]
+        push = ["--push_to_hub", "true", "--hub_model_id", "me/tiny", "--hub_token", SECRET]
+        done = run_with(hub, tmp_path, "scripts/sft.py", "--config", RECIPE, *options, *push)
+        assert done.returncode == 0, done.stderr
+        assert f"pushed to {hub.url}/" in done.stdout
+        assert "me/tiny" in hub.private
+        pushed = hub.files["me/tiny"]
+        assert {"README.md", "config.json", "model.safetensors", "chat_template.jinja"} <= set(pushed)
+        assert not {name for name in pushed if "train" in name or "checkpoint" in name or "tiny-model" in name}
+        assert b"tagevol card" in pushed["README.md"]
+        for name, data in pushed.items():
+            assert SECRET.encode() not in data, name
+            assert str(tmp_path).encode() not in data, name
+    assert SECRET not in done.stdout + done.stderr + (tmp_path / "out" / "train.json").read_text()
