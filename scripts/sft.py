@@ -100,9 +100,7 @@ def train(argv: list[str]) -> None:
     config, model_config = configure(parser, argv, tokenizer)
     digests = ranks.check_same_data(encoded)
     with config.main_process_first(local=False):
-        moved = record.begin(folder, digest, afresh=retrain) if config.process_index == 0 else None
-    if moved:
-        say(f"checkpoints of an earlier, different training were moved to {moved}")
+        make_ready(folder, digest, afresh=retrain)
     resumed = wanted.resume_from_checkpoint or checkpoints.last_checkpoint(folder)
     if resumed:
         say(f"going on from {resumed}")
@@ -138,6 +136,17 @@ def train(argv: list[str]) -> None:
         if wanted.push_to_hub:
             say(f"pushed to {push.push(folder, trainer.hub_model_id, private=config.hub_private_repo)}")
     ranks.leave(trainer)
+
+
+def make_ready(folder: Path, digest: str, *, afresh: bool) -> None:
+    """Keep other trainings out of the folder, and set aside what this one must not go on from; rank 0 does it."""
+    if int(os.environ.get("RANK", "0")) != 0:
+        return
+    record.hold(folder)
+    if moved := record.begin(folder, digest, afresh=afresh):
+        say(f"checkpoints of an earlier, different training were moved to {moved}")
+    for torn in checkpoints.set_torn_aside(folder):
+        say(f"a checkpoint that is not whole was moved to {torn}")
 
 
 def read_arguments(argv: list[str], given: dict[str, Any]) -> tuple[TrlParser, argparse.Namespace]:

@@ -2,11 +2,12 @@
 
 It is made by the process with rank 0, in a child of its own, so that a model that curates has left the GPU when the
 training starts. The other processes wait on the file system, before any process group exists: nothing that could time
-out. Beside the run folder lies `.NAME.curating.json` meanwhile, with a counter that shows that rank 0 is alive.
+out. Beside the run folder lies `.NAME.curating.TRAINING.json` meanwhile; its counter shows that rank 0 is alive.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -14,14 +15,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import filelock
 
-from .errors import DataError
-from .project import recipe_path
+from .errors import DataError, RecipeError
+from .project import project_file, recipe_path
 from .recipe import Recipe
 from .recipe_file import load_recipe
 from .training.record import read_json, write_json
@@ -32,8 +34,9 @@ SILENT_SECONDS = float(os.environ.get("TAGEVOL_SILENT_SECONDS", "60"))  # then t
 GRACE_SECONDS = "60"  # that the curation has to end when it must
 _GUARD = Path(__file__).parent / "engines" / "child_guard.py"
 # What a launcher tells its processes; an engine in the child must not take itself for one of them.
-_LAUNCHER = ("TORCHELASTIC_", "ACCELERATE_", "FSDP_", "GROUP_", "ROLE_", "PARALLELISM_CONFIG_")
+_LAUNCHER = ("TORCHELASTIC_", "ACCELERATE_", "FSDP_", "GROUP_", "ROLE_", "PARALLELISM_CONFIG_", "KMP_", "TORCH_NCCL_")
 _LAUNCHER_NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_TRAINING = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID")  # the same in all processes of one training
 
 Say = Callable[[str], None]
 
@@ -51,8 +54,9 @@ def curated_place(where: str, mode: str, say: Say) -> str:
 
     Raises:
         DataError: If the data is missing and may not be made, or making it failed; in every process.
-        RecipeError: If the recipe is not valid.
+        RecipeError: If the recipe is not valid, or there is none and another name is near.
     """
+    _check_spelling(where)
     found = _recipe_of(where)
     if found is None:
         return where
@@ -76,6 +80,29 @@ def curated_place(where: str, mode: str, say: Say) -> str:
 def run_folder_of(recipe: Recipe) -> Path:
     """Where a recipe's run goes when nothing else is said."""
     return Path("runs") / recipe.name
+
+
+def _check_spelling(where: str) -> None:
+    """Refuse a path that is not there where one that is there has nearly its name."""
+    path = Path(where)
+    local = where.startswith((".", "/", "runs/", "recipes/")) or path.suffix in (".yaml", ".yml")
+    if not local or recipe_path(path).exists():
+        return
+    for root in [Path(path.anchor)] if path.anchor else [Path(), project_file("recipes").parent]:
+        if near := _nearest(root, path.relative_to(path.anchor)):
+            raise RecipeError(f"{where}: not found; did you mean {path.anchor}{near}?")
+
+
+def _nearest(root: Path, path: Path) -> Path | None:
+    """The path below a folder whose parts are each most like those of the one asked for."""
+    found = root
+    for part in path.parts:
+        names = sorted(os.listdir(found)) if os.access(found, os.R_OK | os.X_OK) and found.is_dir() else []
+        near = [part] if part in names else get_close_matches(part, names, n=1)
+        if not near:
+            return None
+        found = found / near[0]
+    return found.relative_to(root)
 
 
 def _recipe_of(where: str) -> tuple[Path, Path | None] | None:
@@ -117,8 +144,8 @@ def _make(folder: Path, recipe: Recipe, command: list[str], say: Say) -> None:
                 _run(command)
                 if not _is_made(folder, recipe):
                     raise DataError(f"{folder}: was made, and its run.json does not say so; look into it")
-        except Exception as error:
-            tell(str(error))
+        except BaseException as error:  # Ctrl-C, too
+            tell(str(error) or type(error).__name__)
             raise
         finally:
             lock.release()
@@ -180,13 +207,13 @@ def _run(command: list[str]) -> None:
 
 def _environment() -> dict[str, str]:
     """The environment without what the launcher of the training put into it."""
-    launched = "TORCHELASTIC_RUN_ID" in os.environ
+    launched = "TORCHELASTIC_RUN_ID" in os.environ or "ACCELERATE_MIXED_PRECISION" in os.environ
     kept = {
         name: value
         for name, value in os.environ.items()
         if name not in _LAUNCHER_NAMES and not name.startswith(_LAUNCHER)
     }
-    if launched and kept.get("OMP_NUM_THREADS") == "1":  # torchrun's own choice for several processes
+    if launched and kept.get("OMP_NUM_THREADS") == "1":  # the launchers' own choice
         del kept["OMP_NUM_THREADS"]
     package = str(Path(__file__).parents[1])
     return {**kept, "PYTHONPATH": os.pathsep.join([package, *filter(None, [kept.get("PYTHONPATH")])])}
@@ -215,7 +242,11 @@ def _beating(folder: Path) -> Iterator[Callable[[str], None]]:
     finally:
         over.set()
         thread.join()
-        write_json(mark, body) if body["error"] else mark.unlink(missing_ok=True)
+        if body["error"]:
+            write_json(mark, body)
+        else:  # marks of other trainings that ended without the data are of no use either
+            for stale in mark.parent.glob(f".{folder.name}.curating.*.json"):
+                stale.unlink(missing_ok=True)
 
 
 # The others
@@ -233,8 +264,9 @@ def _wait(folder: Path, recipe: Recipe) -> None:
         if last.get("error") and last != first:
             raise DataError(f"rank 0 could not make the data: {last['error']}")
         if time.monotonic() - since > SILENT_SECONDS:
+            said = f" (the last one: {last['error']})" if last.get("error") else ""
             raise DataError(
-                f"{folder}: rank 0 gave no sign for {SILENT_SECONDS:.0f} s while making it; see its output, and "
+                f"{folder}: rank 0 gave no sign for {SILENT_SECONDS:.0f} s while making it{said}; see its output, and "
                 "whether all nodes share this folder"
             )
         if os.getppid() != parent:
@@ -243,4 +275,6 @@ def _wait(folder: Path, recipe: Recipe) -> None:
 
 
 def _mark(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.curating.json")
+    """One for each training: another one's failure is not ours, which makes the data next."""
+    training = "\0".join(os.environ.get(name, "") for name in _TRAINING)
+    return folder.with_name(f".{folder.name}.curating.{hashlib.sha256(training.encode()).hexdigest()[:8]}.json")

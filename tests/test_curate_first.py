@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from processes import wait_for, working_in
 from run_folders import ROOT
-from stand_in_server import StandInServer
+from stand_in_server import StandInServer, error
 
 from tagevol_hf import curate_first
 from tagevol_hf.curate_first import curated_place
@@ -52,13 +54,6 @@ def rank(number, recipe, folder, **environment):
     )
 
 
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)
-
-
 def test_ready_data_is_taken_as_it_is(tmp_path):
     for where in ("me/some-set", str(tmp_path), "runs/none"):
         assert curated_place(where, "auto", print) == where
@@ -74,7 +69,7 @@ def test_a_recipe_is_run_once_and_then_its_folder_is_taken(recipe, capfd):
     ]
     assert "The engine was asked 6 times" in capfd.readouterr().err
     assert len(load_curated("runs/small")[0]) == 6
-    assert not Path("runs/.small.curating.json").exists()
+    assert not list(Path("runs").glob(".small.curating*.json"))
     assert curated_place(recipe, "never", said.append) == "runs/small"
     assert len(said) == 2
 
@@ -103,12 +98,40 @@ def test_a_changed_recipe_and_an_unfinished_run_are_gone_on_with(recipe):
 
 
 def test_what_is_wrong_with_a_recipe_is_said_before_anything_is_made(recipe):
-    with pytest.raises(RecipeError, match=r"smal\.yaml: no such recipe"):
-        curated_place("smal.yaml", "auto", print)
+    with pytest.raises(RecipeError, match=r"other\.yaml: no such recipe"):
+        curated_place("other.yaml", "auto", print)
     Path(recipe).write_text(Path(recipe).read_text().replace("respond", "respnd"))
     with pytest.raises(RecipeError, match="respond"):
         curated_place(recipe, "auto", print)
     assert not Path("runs").exists()
+
+
+def test_a_misspelt_name_gets_the_nearest(recipe):
+    for where, near in (
+        ("smal.yaml", "small.yaml"),
+        ("recipes/tacso/alpaca-52", "recipes/tacos/alpaca-52k"),
+        ("recipes/tacos/alpaca-52k/curat.yaml", "recipes/tacos/alpaca-52k/curate.yaml"),
+        (str(Path("smal.yaml").absolute()), str(Path("small.yaml").absolute())),
+    ):
+        with pytest.raises(RecipeError) as caught:
+            curated_place(where, "auto", print)
+        assert str(caught.value) == f"{where}: not found; did you mean {near}?"
+
+
+def test_the_mark_of_an_earlier_attempt_fools_nobody(recipe, monkeypatch):
+    folder = curate_first.run_folder_of(curate_first.load_recipe(recipe))
+    folder.mkdir(parents=True)
+    curate_first._mark(folder).write_text(json.dumps({"attempt": "old", "beat": 7, "error": "no engine"}))
+    monkeypatch.setenv("RANK", "1")
+    found = []
+    waiting = Thread(target=lambda: found.append(curated_place(recipe, "auto", print)))
+    waiting.start()
+    time.sleep(0.1)
+    assert waiting.is_alive()
+    made = {"status": "complete", "digest": curate_first.load_recipe(recipe).digest}
+    (folder / "run.json").write_text(json.dumps(made))
+    waiting.join(timeout=10)
+    assert found == [str(folder)]
 
 
 @pytest.mark.slow
@@ -158,13 +181,51 @@ def test_when_rank_0_is_killed_its_child_ends_and_the_other_says_so(tmp_path):
     first.stdout.close(), first.stderr.close()
 
 
-def test_the_child_knows_nothing_of_the_launcher(monkeypatch):
+@pytest.mark.slow
+def test_the_failure_of_another_training_is_not_ours(tmp_path):
+    """Two trainings want the same data; the first fails to make it, the second makes it next."""
+
+    def refused_once(number, body):
+        if number > 0:
+            return None
+        time.sleep(3)  # while the second training starts
+        return error(401, "no such key")
+
+    with StandInServer(refused_once) as server:
+        recipe = write_recipe(tmp_path, f"{server.url}?concurrency=1#stand-in", rows=3)
+        processes = [rank(0, recipe, tmp_path, MASTER_PORT="1")]
+        wait_for(lambda: list(tmp_path.glob("runs/.small.curating.*.json")))
+        processes += [rank(n, recipe, tmp_path, MASTER_PORT=port) for n, port in ((1, "1"), (0, "2"), (1, "2"))]
+        said = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [1, 1, 0, 0], said
+    assert "rank 0 could not make the data: curating ended with status 2" in said[1][1]
+    assert said[3][0].split()[-1] == "runs/small"
+    assert not list(tmp_path.glob("runs/.small.curating*.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_rank_0_ends_the_curation_too(tmp_path, number):
+    with StandInServer(latency=1.0) as server:
+        recipe = write_recipe(tmp_path, f"{server.url}?concurrency=1#stand-in", rows=30)
+        first = rank(0, recipe, tmp_path)
+        wait_for(lambda: server.bodies)
+        assert len(working_in(tmp_path)) == 3, "rank 0, the guard and the curation"
+        first.send_signal(number)
+        first.communicate(timeout=30)
+        wait_for(lambda: not working_in(tmp_path), seconds=20)
+
+
+@pytest.mark.parametrize("launcher", [{"TORCHELASTIC_RUN_ID": "x"}, {"ACCELERATE_MIXED_PRECISION": "no"}])
+def test_the_child_knows_nothing_of_the_launcher(monkeypatch, launcher):
     given = {
         "RANK": "3",
         "MASTER_PORT": "5",
-        "TORCHELASTIC_RUN_ID": "x",
         "ACCELERATE_USE_FSDP": "1",
+        "FSDP_VERSION": "2",
+        "KMP_BLOCKTIME": "1",
         "OMP_NUM_THREADS": "1",
+        **launcher,
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)

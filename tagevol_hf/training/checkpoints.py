@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,18 @@ from typing import Any
 from ..errors import RecipeError
 from .record import read_json
 
-SIZES = ("model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+_STATES = ("optimizer.*", "scheduler.*", "scaler.*", "rng_state*")  # as torch saves them: zip archives
+_WEIGHTS = ("*.safetensors", "pytorch_model*", "global_step*")  # the last two by FSDP and DeepSpeed
+
+SIZES = (
+    "model_type",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "vocab_size",
+)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -33,13 +45,28 @@ def what_is_missing(checkpoint: Path) -> str:
         return "there is no such folder"
     if "global_step" not in read_json(checkpoint / "trainer_state.json"):
         return "its trainer_state.json is not there or was cut off"
-    weights = list(checkpoint.glob("*.safetensors"))
-    if broken := next((file for file in weights if not _is_whole(file)), None):
-        return f"{broken.name} was cut off"
-    states = [file for name in ("optimizer", "scheduler") for file in checkpoint.glob(f"{name}.*")]
-    if broken := next((file for file in states if not zipfile.is_zipfile(file)), None):
-        return f"{broken.name} was cut off"
-    return ""
+    broken = [file for file in checkpoint.glob("*.safetensors") if not _is_whole(file)]
+    states = [file for name in _STATES for file in checkpoint.glob(name)]
+    broken += [file for file in states if not zipfile.is_zipfile(file)]
+    if broken:
+        return f"{broken[0].name} was cut off"
+    absent = [name for name in _named(checkpoint) if not (checkpoint / name).is_file()]
+    return f"{absent[0]} is not there" if absent else ""
+
+
+def set_torn_aside(folder: Path) -> list[Path]:
+    """Move checkpoints that are not whole to `earlier-torn/`, and give where they are.
+
+    Left where they are they would count as the newest: with a `save_total_limit` the whole ones would be deleted.
+    """
+    aside = []
+    for path in sorted(folder.glob("checkpoint-*")):
+        if path.is_dir() and what_is_missing(path):
+            target = folder / "earlier-torn" / path.name
+            shutil.rmtree(target, ignore_errors=True)
+            target.parent.mkdir(exist_ok=True)
+            aside.append(path.rename(target))
+    return aside
 
 
 def check_checkpoint(
@@ -62,6 +89,8 @@ def check_checkpoint(
     where = f"resume_from_checkpoint: {path}"
     if missing := what_is_missing(folder):
         raise RecipeError(f"{where}: {missing}; leave it out to go on from the last whole checkpoint in output_dir")
+    if not any(any(folder.glob(name)) for name in _WEIGHTS):
+        raise RecipeError(f"{where}: holds no weights; leave it out to go on from the last whole checkpoint")
     is_adapter = (folder / "adapter_config.json").is_file()
     if is_adapter != adapter:
         kind, wanted = ("a LoRA adapter", "full") if is_adapter else ("a full model", "LoRA")
@@ -69,13 +98,11 @@ def check_checkpoint(
             f"{where}: holds {kind}, and this is a {wanted} training; give the checkpoint of this training"
         )
     found = read_json(folder / "config.json")
-    for name in SIZES if found else ():
-        if name in config and found.get(name) != config[name]:
-            raise RecipeError(
-                f"{where}: is of another model than {model}: {name} {found.get(name)}, not {config[name]}"
-            )
+    for name in SIZES:
+        if name in config and name in found and found[name] != config[name]:
+            raise RecipeError(f"{where}: is of another model than {model}: {name} {found[name]}, not {config[name]}")
     base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
-    if base is not None and base != model:
+    if base is not None and base != model and Path(base).resolve() != Path(model).resolve():
         raise RecipeError(f"{where}: is an adapter of {base}, not of {model}; give one of this training")
     begun = read_json(folder.parent / "started.json").get("digest")
     if digest is not None and begun is not None and begun != digest:
@@ -94,7 +121,19 @@ def _is_whole(weights: Path) -> bool:
             return False
         try:
             header = json.loads(file.read(length))
-        except ValueError:
+            ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, LookupError, TypeError, AttributeError):
             return False
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     return size >= 8 + length + max(ends, default=0)
+
+
+def _named(checkpoint: Path) -> list[str]:
+    """Files that others say must be there: shards of the weights, and the random states of the other processes.
+
+    Of those only a gap shows; a process number in a name means that there were at least two.
+    """
+    shards = read_json(checkpoint / "model.safetensors.index.json").get("weight_map")
+    named = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
+    numbers = [re.fullmatch(r"rng_state_(\d+)\.pth", file.name) for file in checkpoint.glob("rng_state_*.pth")]
+    most = max((int(number[1]) for number in numbers if number), default=-1)
+    return named + ([f"rng_state_{number}.pth" for number in range(max(2, most + 1))] if most >= 0 else [])

@@ -6,12 +6,17 @@ first moment; `train.json` is written last, when the model is saved.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import filelock
+
+from ..errors import DataError
 
 # These change where files go or what is shown, not the weights.
 UNIMPORTANT = frozenset(
@@ -56,6 +61,31 @@ def is_done(folder: Path, digest: str) -> bool:
     has_model = any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
     weights = any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))
     return has_model and weights and read_json(folder / "train.json").get("digest") == digest
+
+
+def hold(folder: Path, patience: float = 15.0) -> filelock.BaseFileLock:
+    """Keep a second training out of a folder for as long as this process lives; `kill -9` ends that, too.
+
+    torchrun's processes live on when only their launcher is killed: the same command again would write between theirs.
+
+    Args:
+        folder: Output folder of the training; made if it is not there. For the process with rank 0.
+        patience: Seconds to wait; data loading processes of a killed training need 5 to notice.
+
+    Raises:
+        DataError: If another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder.resolve() / ".training.lock", is_singleton=True)  # a process may train twice
+    try:
+        lock.acquire(timeout=patience)
+    except filelock.Timeout:
+        raise DataError(
+            f"{folder}: another process trains into this folder; wait for it, or end it (torchrun's processes live on "
+            "when only their launcher is killed)"
+        ) from None
+    atexit.register(lock.release)  # which keeps it, too: a lock that nobody holds is released
+    return lock
 
 
 def begin(folder: Path, digest: str, *, afresh: bool) -> str | None:

@@ -11,8 +11,9 @@ import sys
 import time
 
 import pytest
+from processes import kill, rank_of, wait_for, working_in
 from run_folders import RECIPE, ROOT
-from stand_in_server import StandInServer
+from stand_in_server import StandInServer, error
 
 pytestmark = pytest.mark.slow
 
@@ -20,25 +21,29 @@ TIME_OUT = 8  # seconds of the collectives
 SHORT = ["--max_steps", "12", "--logging_steps", "4", "--save_strategy", "no"]
 
 
-def start(launcher, arguments, folder):
+def begin(launcher, arguments, folder):
     command = [sys.executable, "-m", *launcher, str(ROOT / "scripts" / "sft.py"), "--config", str(RECIPE), *arguments]
-    return subprocess.run(
+    return subprocess.Popen(
         command,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=240,
     )
 
 
-def torchrun(arguments, folder):
+def start(launcher, arguments, folder):
+    process = begin(launcher, arguments, folder)
+    said = process.communicate(timeout=240)[0]
+    return subprocess.CompletedProcess(process.args, process.returncode, said)
+
+
+def two_ranks():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    launcher = ["torch.distributed.run", "--nproc_per_node", "2", "--master_addr", "127.0.0.1", "--master_port", port]
-    return start(launcher, arguments, folder)
+    return ["torch.distributed.run", "--nproc_per_node", "2", "--master_addr", "127.0.0.1", "--master_port", port]
 
 
 def recipe(folder, engine, rows):
@@ -53,7 +58,7 @@ def test_a_curation_longer_than_the_time_out_of_the_collectives(tmp_path):
     with StandInServer(latency=1.0, answer=lambda body: "A short answer.") as server:
         recipe(tmp_path, f"{server.url}?concurrency=1#stand-in", rows=16)
         began = time.monotonic()
-        done = torchrun(["--curated", "curate.yaml", "--ddp_timeout", str(TIME_OUT), *SHORT], tmp_path)
+        done = start(two_ranks(), ["--curated", "curate.yaml", "--ddp_timeout", str(TIME_OUT), *SHORT], tmp_path)
         assert done.returncode == 0, done.stdout
         assert len(server.bodies) == 16, "one process curates"
     assert time.monotonic() - began > 16 > TIME_OUT
@@ -66,12 +71,25 @@ def test_a_curation_longer_than_the_time_out_of_the_collectives(tmp_path):
     assert result["last_loss"] < result["first_loss"] - 0.5
 
 
-def test_a_curation_that_fails_ends_both(tmp_path):
-    recipe(tmp_path, "http://127.0.0.1:9/v1?retries=1&backoff=0.05#stand-in", rows=2)
-    done = torchrun(["--curated", "curate.yaml", *SHORT], tmp_path)
+def test_a_curation_that_fails_in_the_middle_ends_both(tmp_path):
+    with StandInServer(lambda number, body: error(401, "no such key") if number > 2 else None) as server:
+        recipe(tmp_path, f"{server.url}?concurrency=1#stand-in", rows=8)
+        done = start(two_ranks(), ["--curated", "curate.yaml", *SHORT], tmp_path)
     assert done.returncode != 0
     assert "error: curating ended with status 2; its message is above, and the same command goes on" in done.stdout
-    assert "error: http://127.0.0.1:9/v1" in done.stdout
+    assert "no such key" in done.stdout
+    wait_for(lambda: not working_in(tmp_path), seconds=10)
+
+
+def test_when_rank_0_is_killed_while_it_curates_nothing_is_left(tmp_path):
+    with StandInServer(latency=1.0) as server:
+        recipe(tmp_path, f"{server.url}?concurrency=1#stand-in", rows=60)
+        launched = begin(two_ranks(), ["--curated", "curate.yaml", *SHORT], tmp_path)
+        wait_for(lambda: server.bodies or launched.poll() is not None)
+        kill([process for process in working_in(tmp_path) if rank_of(process) == "0"])
+        assert launched.communicate(timeout=60)[0]
+        assert launched.returncode != 0
+        wait_for(lambda: not working_in(tmp_path), seconds=20)
 
 
 def test_the_accelerate_line_makes_the_data_and_trains_once(tmp_path):
