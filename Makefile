@@ -25,7 +25,7 @@ demo: $(VENV)/.demo
 	$(BIN)/tagevol run recipes/quickstart
 
 test: $(VENV)/.test check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 fast: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow" -n 2 $(ARGS)

@@ -19,7 +19,7 @@ from huggingface_hub.utils import disable_progress_bars as disable_hub_progress_
 
 from tagevol_hf.errors import DataError, RecipeError, TagEvolError
 from tagevol_hf.evals import held_out
-from tagevol_hf.training import card, curated, encode, formats, models, record
+from tagevol_hf.training import card, curated, encode, formats, models, quiet, record
 from tagevol_hf.versions import versions
 
 
@@ -133,6 +133,7 @@ def main(argv: list[str]) -> int:
     disable_progress_bars()
     disable_hub_progress_bars()  # transformers follows this one
     options = arguments(argv)
+    quiet.silence_libraries()
     try:
         result = evaluate(options)
     except TagEvolError as error:

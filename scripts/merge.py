@@ -17,7 +17,7 @@ from pathlib import Path
 from huggingface_hub.utils import disable_progress_bars
 
 from tagevol_hf.errors import TagEvolError
-from tagevol_hf.training import merge, push
+from tagevol_hf.training import merge, push, quiet
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -39,6 +39,7 @@ def main(argv: list[str]) -> int:
     if not sys.stderr.isatty():
         disable_progress_bars()  # transformers follows this one
     options = arguments(argv)
+    quiet.silence_libraries()
     try:
         done = merge.merge(
             options.adapter,

@@ -11,6 +11,8 @@ Own arguments beside TRL's:
                         messages: every assistant turn of the model's chat template, or of --chat_template_path
     --long_rows         rows beyond --max_length: truncate or drop
     --eval_rows         with TRL's --eval_strategy: so many rows that were not chosen measure the loss (default 256)
+    --eval_tasks        benchmarks to run at each evaluation, or with --eval_task_engine vllm at each checkpoint, as
+                        gsm8k ifeval; --eval_task_data gsm8k=FILE, --eval_task_limit 200, --eval_task_judge ENGINE
     --retrain           train again although the same training is done
 Without --output_dir the model goes into the run folder. The same command goes on after an interruption, and does
 nothing when all is done.
@@ -22,7 +24,6 @@ import argparse
 import importlib.util
 import os
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ from huggingface_hub.utils import disable_progress_bars as disable_hub_progress_
 
 from tagevol_hf import curate_first
 from tagevol_hf.errors import MissingExtraError, RecipeError, TagEvolError
-from tagevol_hf.evals import held_out
+from tagevol_hf.evals import held_out, running, tasks
 from tagevol_hf.training import (
     arguments,
     chat_templates,
@@ -43,6 +44,7 @@ from tagevol_hf.training import (
     memory,
     models,
     push,
+    quiet,
     ranks,
     record,
 )
@@ -65,7 +67,10 @@ def train(argv: list[str]) -> None:
     # 1. What is asked? Is its data there, and is it done already? (No torch so far, no process group.)
     given = arguments.plain_arguments(argv)
     formats.check_format(str(given.get("format", "alpaca")))
-    place = curate_first.curated_place(str(given["curated"]), str(given.get("curate", "auto")), say)
+    mode = str(given.get("curate", curate_first.AUTO))
+    if mode == curate_first.AUTO and curate_first.must_be_made(str(given["curated"])):
+        check_before_curating(argv, given)
+    place = curate_first.curated_place(str(given["curated"]), mode, say)
     rows, unanswered = curated.load_curated(place)
     data, asked_model = curated.content_digest(rows), str(given["model_name_or_path"])
     digest = record.training_digest(given, data, record.model_identity(asked_model))
@@ -86,6 +91,8 @@ def train(argv: list[str]) -> None:
     if checkpoint := wanted.resume_from_checkpoint:
         checkpoints.check_checkpoint(checkpoint, model, model_sizes, adapter=wanted.use_peft, digest=digest)
 
+    task_options = hook_options(wanted)
+
     if not wanted.use_cpu:
         say(memory.in_words(model_sizes, vars(wanted), os.environ))
 
@@ -105,6 +112,7 @@ def train(argv: list[str]) -> None:
     if resumed:
         say(f"going on from {resumed}")
     trainer = make_trainer(model, config, model_config, encoded, others, tokenizer)
+    add_hook(trainer, wanted, task_options)
     facts = {
         "digest": digest,
         "data_digest": data,
@@ -149,14 +157,24 @@ def make_ready(folder: Path, digest: str, *, afresh: bool) -> None:
         say(f"a checkpoint that is not whole was moved to {torn}")
 
 
+def check_before_curating(argv: list[str], given: dict[str, Any]) -> None:
+    """Find now what would else be found after hours of curating: a misspelt argument, a model that is not there."""
+    _, wanted = read_arguments(arguments.without_config(argv), given)
+    hook_options(wanted)
+    model = str(given["model_name_or_path"])
+    if not model.startswith(models.TINY):
+        trust = {"revision": wanted.model_revision, "trust_remote_code": wanted.trust_remote_code}
+        tokenizer = models.load_tokenizer(model, eos_token=wanted.eos_token, **trust)
+        chat_templates.give_template(tokenizer, wanted.format, wanted.chat_template_path)
+        models.check_end_token(tokenizer, wanted.eos_token)
+
+
 def read_arguments(argv: list[str], given: dict[str, Any]) -> tuple[TrlParser, argparse.Namespace]:
     """TRL's parser, and the values that it reads, before a configuration is made of them."""
     try:
         from trl import ModelConfig, SFTConfig, TrlParser
     except ImportError as error:
         raise MissingExtraError(error.name or "trl", "train") from error
-    # TRL's own default uses the old name of this argument; users can do nothing about it.
-    warnings.filterwarnings("ignore", message="`gradient_checkpointing` is deprecated", category=FutureWarning)
     parser = TrlParser((arguments.CuratedArguments, SFTConfig, ModelConfig), exit_on_error=False)
     arguments.check_names(given, (action.dest for action in parser._actions))
     parser.set_defaults_with_config(**arguments.config_values(given))
@@ -210,6 +228,28 @@ def held_out_rows(place: str, rows: Dataset, wanted: argparse.Namespace, tokeniz
     return encoded.remove_columns("id")
 
 
+def hook_options(wanted: argparse.Namespace) -> running.Options:
+    """What benchmarks in the middle of the training need; what is wrong with it is found here."""
+    places = {name: place for name, _, place in (text.partition("=") for text in wanted.eval_task_data)}
+    options = running.Options(data=places, limit=wanted.eval_task_limit, judge=wanted.eval_task_judge)
+    tasks.check_names((*wanted.eval_tasks, *places), "eval_tasks")
+    if wanted.eval_tasks and wanted.eval_task_engine == "live" and wanted.eval_strategy == "no":
+        raise RecipeError(
+            "eval_tasks: nothing says when; add --eval_strategy steps, or --eval_task_engine vllm for each checkpoint"
+        )
+    running.problems_of_all([tasks.task_of(name) for name in wanted.eval_tasks], options)
+    return options
+
+
+def add_hook(trainer: CuratedTrainer, wanted: argparse.Namespace, options: running.Options) -> None:
+    """Benchmarks in the middle of the training, if any are asked for."""
+    if wanted.eval_tasks:
+        from tagevol_hf.evals.hook import EvalHook
+
+        engine = wanted.eval_task_engine
+        trainer.add_callback(EvalHook(trainer, wanted.eval_tasks, options=options, engine=engine, say=say))
+
+
 def make_trainer(
     model: str, config: SFTConfig, model_config: ModelConfig, encoded: Dataset, others: Dataset | None, tokenizer: Any
 ) -> CuratedTrainer:
@@ -258,17 +298,24 @@ def progress_of(trainer: CuratedTrainer) -> dict[str, Any]:
 
 
 def main(argv: list[str]) -> int:
-    """Exit status: 0 when trained, 2 with one line on standard error when something is wrong."""
+    """Exit status: 0 when trained, 2 with one line on standard error when something is wrong, 130 after Ctrl-C."""
     if not sys.stderr.isatty():
         disable_progress_bars()
         disable_hub_progress_bars()  # transformers follows this one
     if "--help" in argv or "-h" in argv:
         print(__doc__)
         return 0
+    quiet.silence_libraries()
     try:
         train(argv)
     except TagEvolError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on from here")
+        return 130
+    except OSError as error:  # a full disk, a folder that cannot be written
+        print(f"error: {error}; when that is mended the same command goes on from the last checkpoint", file=sys.stderr)
         return 2
     return 0
 

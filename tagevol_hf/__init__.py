@@ -75,6 +75,8 @@ _HOME = {
     "compare_selections": "measure.selections",
     "load_recipe": "recipe_file",
     "curate": "pipeline",
+    "EvalHook": "evals.hook",
+    "metric_path": "metrics",
 }
 
 __all__ = ["__version__", *_HOME]
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
     from .engines.base import Message, Reply, Request, Sampling
     from .engines.open import open_engine
     from .errors import DataError, EngineError, MissingExtraError, RecipeError, TagEvolError
+    from .evals.hook import EvalHook
     from .evolve.agree import agree
     from .evolve.auto_evol import AutoEvol, load_method
     from .evolve.budgets import Adaptive
@@ -96,6 +99,7 @@ if TYPE_CHECKING:
     from .evolve.variants import FromScratch, GivenTags
     from .formats import prepare
     from .measure.selections import compare_selections
+    from .metrics import metric_path
     from .pipeline import curate
     from .prompts import Prompt
     from .recipe_file import load_recipe

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from . import __version__, cli_compare, cli_store
+from . import __version__, cli_compare, cli_eval, cli_store
 from .errors import LimitError, RecipeError, TagEvolError
 from .launch import launch_evaluation, launch_training
 from .project import recipe_path
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_store.app, name="store")
 cli_compare.add_to(app)
+cli_eval.add_to(app)
 out = Console(soft_wrap=True, highlight=False, markup=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
@@ -114,16 +115,6 @@ def train(
     """
     model = launch_training(run_folder, sft, accelerate, context.args)
     out.print(f"model: {model}")
-
-
-@app.command(name="eval")
-def evaluate(
-    run_folder: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    model: Annotated[Path, typer.Option(help="The trained model's folder.")],
-) -> None:
-    """Loss on held-out rows of a run, before and after training."""
-    launch_evaluation(run_folder, model)
-    out.print(f"result: {model / 'eval.json'}")
 
 
 @app.command()

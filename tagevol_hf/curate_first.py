@@ -22,6 +22,7 @@ from typing import Any
 
 import filelock
 
+from .child import child_environment
 from .errors import DataError, RecipeError
 from .project import project_file, recipe_path
 from .recipe import Recipe
@@ -33,9 +34,6 @@ BEAT_SECONDS = 1.0
 SILENT_SECONDS = float(os.environ.get("TAGEVOL_SILENT_SECONDS", "60"))  # then the others take rank 0 for dead
 GRACE_SECONDS = "60"  # that the curation has to end when it must
 _GUARD = Path(__file__).parent / "engines" / "child_guard.py"
-# What a launcher tells its processes; an engine in the child must not take itself for one of them.
-_LAUNCHER = ("TORCHELASTIC_", "ACCELERATE_", "FSDP_", "GROUP_", "ROLE_", "PARALLELISM_CONFIG_", "KMP_", "TORCH_NCCL_")
-_LAUNCHER_NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _TRAINING = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID")  # the same in all processes of one training
 
 Say = Callable[[str], None]
@@ -75,6 +73,20 @@ def curated_place(where: str, mode: str, say: Say) -> str:
     else:
         _wait(folder, recipe)
     return str(folder)
+
+
+def must_be_made(where: str) -> bool:
+    """Whether `curated_place` would make data, or say that it is not there.
+
+    Raises:
+        RecipeError: As there.
+    """
+    _check_spelling(where)
+    found = _recipe_of(where)
+    if found is None:
+        return False
+    recipe = load_recipe(found[0])
+    return not _is_made(found[1] or run_folder_of(recipe), recipe)
 
 
 def run_folder_of(recipe: Recipe) -> Path:
@@ -194,7 +206,7 @@ def _run(command: list[str]) -> None:
     child = [sys.executable, "-c", "from tagevol_hf.cli import main; main()", *command]
     sys.stdout.flush()
     guard = subprocess.Popen(  # noqa: S603 - a command of our own making
-        [*guarded, *child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment()
+        [*guarded, *child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=child_environment()
     )
     with guard:  # its input stays open so long: the end of it means the end of the child
         said = guard.stdout.read().split() if guard.stdout else []
@@ -203,20 +215,6 @@ def _run(command: list[str]) -> None:
         raise DataError("curating stopped at a limit of the recipe; raise it, or train on another set")
     if status != 0:
         raise DataError(f"curating ended with status {status}; its message is above, and the same command goes on")
-
-
-def _environment() -> dict[str, str]:
-    """The environment without what the launcher of the training put into it."""
-    launched = "TORCHELASTIC_RUN_ID" in os.environ or "ACCELERATE_MIXED_PRECISION" in os.environ
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in _LAUNCHER_NAMES and not name.startswith(_LAUNCHER)
-    }
-    if launched and kept.get("OMP_NUM_THREADS") == "1":  # the launchers' own choice
-        del kept["OMP_NUM_THREADS"]
-    package = str(Path(__file__).parents[1])
-    return {**kept, "PYTHONPATH": os.pathsep.join([package, *filter(None, [kept.get("PYTHONPATH")])])}
 
 
 @contextmanager

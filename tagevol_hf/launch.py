@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 from .errors import MissingExtraError, RecipeError, TagEvolError
 from .project import project_file
@@ -33,19 +34,26 @@ def launch_training(run_folder: Path, sft: Path, accelerate: str | None, argumen
     return model
 
 
-def launch_evaluation(run_folder: Path, model: Path) -> None:
-    """Measure a trained model on held-out rows in a process of its own; the result is `MODEL/eval.json`."""
+def launch_evaluation(run_folder: Path, model: Path, output: IO[str] | None = None) -> None:
+    """Measure a trained model on held-out rows in a process of its own; the result is `MODEL/eval.json`.
+
+    Args:
+        run_folder: Where the rows are.
+        model: What is measured.
+        output: Where its messages go in place of standard output.
+    """
     script = [sys.executable, str(project_file("scripts/evaluate.py"))]
     script += ["--model", str(model), "--data", str(run_folder), "--out", str(model / "eval.json")]
-    _call(script, "evaluation", "train")
+    _call(script, "evaluation", "train", output)
 
 
-def _call(command: list[str], what: str, extra: str) -> None:
+def _call(command: list[str], what: str, extra: str, output: IO[str] | None = None) -> None:
     """Run a step in a child process; its messages go where ours go."""
     for library in ("torch", "transformers", "trl", "accelerate"):
         if importlib.util.find_spec(library) is None:
             raise MissingExtraError(library, extra)
-    status = subprocess.run(command, check=False, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"}).returncode
+    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
+    status = subprocess.run(command, check=False, env=environment, stdout=output).returncode
     if status == 2:
         sys.exit(2)  # the child has said what is wrong
     if status:

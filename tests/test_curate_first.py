@@ -15,6 +15,7 @@ from run_folders import ROOT
 from stand_in_server import StandInServer, error
 
 from tagevol_hf import curate_first
+from tagevol_hf.child import child_environment
 from tagevol_hf.curate_first import curated_place
 from tagevol_hf.errors import DataError, RecipeError
 from tagevol_hf.training.curated import load_curated
@@ -230,6 +231,59 @@ def test_the_child_knows_nothing_of_the_launcher(monkeypatch, launcher):
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    left = curate_first._environment()
+    left = child_environment()
     assert not given.keys() & left.keys()
     assert left["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_it_curates_is_one_line(tmp_path):
+    with StandInServer(latency=1.0) as server:
+        recipe = write_recipe(tmp_path, f"{server.url}?concurrency=1#stand-in", rows=30)
+        script = [
+            sys.executable,
+            str(ROOT / "scripts/sft.py"),
+            "--config",
+            str(ROOT / "recipes/quickstart/sft-tiny.yaml"),
+        ]
+        training = subprocess.Popen(
+            [*script, "--curated", recipe],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        wait_for(lambda: server.bodies or training.poll() is not None)
+        os.killpg(training.pid, signal.SIGINT)
+        said = training.communicate(timeout=30)[0]
+        wait_for(lambda: not working_in(tmp_path), seconds=20)
+    assert training.returncode == 130
+    assert said.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (["--learning_rat", "1"], 'learning_rat is not a training argument; did you mean "learning_rate"?'),
+        (["--model_name_or_path", "./no-model"], "model_name_or_path: no tokenizer can be loaded from './no-model'"),
+        (["--eval_tasks", "gsm8"], 'eval_tasks: gsm8 is not a task; did you mean "gsm8k"?'),
+    ],
+)
+def test_what_is_wrong_with_the_training_is_said_before_the_data_is_made(tmp_path, argument, message):
+    recipe = write_recipe(tmp_path, "builtin", rows=3)
+    config = ["--config", str(ROOT / "recipes/quickstart/sft-tiny.yaml"), "--curated", recipe]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts/sft.py"), *config, *argument],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "runs").exists()

@@ -14,7 +14,19 @@ PACKAGE = Path(tagevol_hf.__file__).parent
 
 # Lower layers first; modules of one line may import each other only inside the same folder or file.
 LAYERS = (
-    ("errors", "rows", "parsing", "prompts", "progress", "project", "versions", "formats", "sources"),
+    (
+        "errors",
+        "rows",
+        "parsing",
+        "prompts",
+        "progress",
+        "project",
+        "versions",
+        "formats",
+        "sources",
+        "child",
+        "answers",
+    ),
     ("engines",),
     ("stage", "asking"),
     ("tags",),
@@ -29,8 +41,19 @@ LAYERS = (
         "recipe_file",
         "plan",
     ),
-    ("run_folder", "step_record", "pipeline", "study", "distributed", "report", "hub", "launch", "curate_first"),
-    ("cli", "cli_store", "cli_compare"),
+    (
+        "run_folder",
+        "step_record",
+        "pipeline",
+        "study",
+        "distributed",
+        "report",
+        "hub",
+        "launch",
+        "curate_first",
+        "metrics",
+    ),
+    ("cli", "cli_store", "cli_compare", "cli_eval"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SIDEWAYS = LAYERS[4]  # these do not know each other
@@ -39,9 +62,9 @@ SIDEWAYS = LAYERS[4]  # these do not know each other
 OWNERS = {
     "torch": {"training", "evals", "engines/vllm", "engines/transformers", "selection/baselines/language_model"},
     "vllm": {"engines/vllm"},
-    "trl": {"training"},
+    "trl": {"training", "evals/hook"},
     "transformers": {"training", "evals", "engines/vllm", "engines/transformers", "selection/baselines/language_model"},
-    "accelerate": {"training"},
+    "accelerate": {"training", "evals/hook"},
     "peft": {"training", "evals", "engines/transformers"},
     "llguidance": {"engines/transformers"},
     "sklearn": {"tags/embed", "tags/merge", "selection/cluster"},
@@ -49,11 +72,11 @@ OWNERS = {
     "sentence_transformers": {"tags/embed"},
     "model2vec": {"tags/embed"},
     "aiohttp": {"engines"},
-    "typer": {"cli", "cli_store", "cli_compare"},
+    "typer": {"cli", "cli_store", "cli_compare", "cli_eval"},
     "jinja2": {"report", "training"},
     "snowballstemmer": {"tags/rule"},
     "py3langid": {"evolve/language"},
-    "math_verify": {"evolve/agree"},
+    "math_verify": {"answers"},
 }
 
 
@@ -148,6 +171,7 @@ def test_tagging_loads_no_heavy_library():
     assert done.stdout.strip() == "[]", done.stdout
 
 
+@pytest.mark.slow  # some names load torch
 def test_every_public_name_is_there_and_documented():
     for name in tagevol_hf.__all__:
         value = getattr(tagevol_hf, name)

@@ -10,10 +10,10 @@ from typing import Any
 
 from datasets import Dataset, Features, Value
 
+from ..answers.equal import Equality
+from ..answers.final import final_answer
 from ..errors import DataError
 from ..rows import REJECTION, ROW_FEATURES, Row, iterate, rejection, with_columns
-from .agree_answers import final_answer
-from .agree_equal import Equality
 from .respond import Responder
 
 STEP = "agree"

@@ -34,6 +34,12 @@ class CuratedArguments:
         format: How a row is written, one of `formats.FORMATS`.
         long_rows: What happens to rows longer than max_length, "truncate" or "drop".
         eval_rows: Rows that were not chosen, to measure the loss on where `eval_strategy` asks for it.
+        eval_tasks: Benchmarks to run at each evaluation, or at each checkpoint; names of `tagevol eval`.
+        eval_task_data: Where their problems are, each as TASK=FILE; else on the Hub.
+        eval_task_limit: Only the first so many problems of each.
+        eval_task_engine: "live" lets the model in memory answer at each evaluation; "vllm", "vllm-serve" or
+            "transformers" answer for each checkpoint, in a process of their own.
+        eval_task_judge: Engine of the judge, for tasks that need one.
         retrain: Train again although the same training is done.
     """
 
@@ -42,6 +48,13 @@ class CuratedArguments:
     format: str = field(default="alpaca", metadata={"help": f"How a row is written: {', '.join(FORMATS)}."})
     long_rows: str = field(default="truncate", metadata={"help": "Rows beyond max_length: truncate or drop."})
     eval_rows: int = field(default=256, metadata={"help": "Rows that were not chosen, for TRL's eval_strategy."})
+    eval_tasks: list[str] = field(default_factory=list, metadata={"help": "Benchmarks to run while training."})
+    eval_task_data: list[str] = field(default_factory=list, metadata={"help": "Their problems, each as TASK=FILE."})
+    eval_task_limit: int = field(default=200, metadata={"help": "Only the first so many problems of each."})
+    eval_task_engine: str = field(
+        default="live", metadata={"help": "live: the model in memory; vllm or transformers: each checkpoint."}
+    )
+    eval_task_judge: str | None = field(default=None, metadata={"help": "Engine of the judge."})
     retrain: bool = field(default=False, metadata={"help": "Train again although the same training is done."})
 
 

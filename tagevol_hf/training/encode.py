@@ -82,16 +82,19 @@ def encode_pairs(prompts: Sequence[str], completions: Sequence[str], tokenizer: 
     return pairs
 
 
-def marked_text(ids: Sequence[int], labels: Sequence[int], tokenizer: Any, *, width: int = 700) -> str:
-    """One row decoded, «» around what is learned; the middle is cut out beyond `width` characters."""
+def marked_text(ids: Sequence[int], labels: Sequence[int], tokenizer: Any, *, width: int = 400) -> str:
+    """One row decoded, «» around what is learned; of a part beyond `width` characters the middle is cut out."""
     parts: list[str] = []
     start = 0
     for end in range(1, len(ids) + 1):
         if end == len(ids) or (labels[end] == MASKED) != (labels[start] == MASKED):
-            text = tokenizer.decode(ids[start:end], skip_special_tokens=False)
+            text = _shortened(tokenizer.decode(ids[start:end], skip_special_tokens=False), width)
             parts.append(text if labels[start] == MASKED else f"«{text}»")
             start = end
-    text = "".join(parts)
+    return "".join(parts)
+
+
+def _shortened(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width // 2]} […] {text[-width // 2 :]}"
 
 

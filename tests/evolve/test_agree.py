@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import ScriptedEngine
 
+from tagevol_hf.answers import equal
+from tagevol_hf.answers.equal import Equality, number, plain
+from tagevol_hf.answers.final import final_answer
 from tagevol_hf.engines.base import Reply
 from tagevol_hf.errors import DataError, MissingExtraError
-from tagevol_hf.evolve import agree_equal
 from tagevol_hf.evolve.agree import agree
-from tagevol_hf.evolve.agree_answers import final_answer
-from tagevol_hf.evolve.agree_equal import Equality, number, plain
 from tagevol_hf.evolve.respond import Responder
 from tagevol_hf.rows import ROW_FEATURES, rejection
 
@@ -109,7 +109,7 @@ def test_plain_numbers_start_no_process():
 
 @pytest.mark.slow
 def test_an_expression_without_end_costs_a_bounded_time_in_any_thread(monkeypatch):
-    monkeypatch.setattr(agree_equal, "_SECONDS", 1)
+    monkeypatch.setattr(equal, "_SECONDS", 1)
     found = []
 
     def compare():
@@ -252,7 +252,7 @@ def test_without_math_verify_the_message_names_the_extra_and_nothing_is_asked(mo
 
 
 def test_the_algebra_process_answers_line_by_line_and_ends_with_its_input():
-    code = "from tagevol_hf.evolve.agree_worker import main; main(5)"
+    code = "from tagevol_hf.answers.worker import main; main(5)"
     pairs = [[r"\sqrt{8}", r"2\sqrt{2}"], ["x+1", "x+2"], ["((((", "1"]]
     text = "".join(f"{json.dumps(pair)}\n" for pair in pairs)
     done = subprocess.run([sys.executable, "-c", code], input=text, capture_output=True, text=True, timeout=60)

@@ -258,3 +258,12 @@ def test_the_shown_example_marks_what_is_learned(tokenizer):
     [encoded] = encode(dataset(row()), "alpaca", tokenizer)
     assert marked_text(encoded["input_ids"], encoded["labels"], tokenizer).endswith("### Response:«Two.<|im_end|>»")
     assert " […] " in marked_text(encoded["input_ids"], encoded["labels"], tokenizer, width=40)
+
+
+def test_where_the_learned_part_begins_and_ends_is_always_shown(tokenizer):
+    long = "word " * 300
+    [encoded] = encode(dataset(row(instruction=long, response=long + "end.")), "alpaca", tokenizer)
+    text = marked_text(encoded["input_ids"], encoded["labels"], tokenizer)
+    assert "### Response:«word word" in text
+    assert text.endswith("word end.<|im_end|>»")
+    assert text.count(" […] ") == 2

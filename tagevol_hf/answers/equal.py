@@ -20,7 +20,7 @@ _WAIT_SECONDS = 120  # for a reply, the start included: the last resort
 _MOST_CHARS = 400  # a longer answer is compared as text alone
 _START = (
     "import sys; seconds = int(sys.argv[1]); sys.path[:] = sys.argv[2:]; "
-    "from tagevol_hf.evolve.agree_worker import main; main(seconds)"
+    "from tagevol_hf.answers.worker import main; main(seconds)"
 )
 
 _UNIT = re.compile(r"\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}")
