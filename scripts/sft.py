@@ -12,7 +12,8 @@ Own arguments beside TRL's:
     --long_rows         rows beyond --max_length: truncate or drop
     --eval_rows         with TRL's --eval_strategy: so many rows that were not chosen measure the loss (default 256)
     --eval_tasks        benchmarks to run at each evaluation, or with --eval_task_engine vllm at each checkpoint, as
-                        gsm8k ifeval; --eval_task_data gsm8k=FILE, --eval_task_limit 200, --eval_task_judge ENGINE
+                        gsm8k math500; --eval_task_data gsm8k=FILE, --eval_task_limit 200,
+                        --eval_task_max_new_tokens 512, --eval_task_judge ENGINE
     --retrain           train again although the same training is done
 Without --output_dir the model goes into the run folder. The same command goes on after an interruption, and does
 nothing when all is done.
@@ -231,7 +232,12 @@ def held_out_rows(place: str, rows: Dataset, wanted: argparse.Namespace, tokeniz
 def hook_options(wanted: argparse.Namespace) -> running.Options:
     """What benchmarks in the middle of the training need; what is wrong with it is found here."""
     places = {name: place for name, _, place in (text.partition("=") for text in wanted.eval_task_data)}
-    options = running.Options(data=places, limit=wanted.eval_task_limit, judge=wanted.eval_task_judge)
+    options = running.Options(
+        data=places,
+        limit=wanted.eval_task_limit,
+        max_new_tokens=wanted.eval_task_max_new_tokens,
+        judge=wanted.eval_task_judge,
+    )
     tasks.check_names((*wanted.eval_tasks, *places), "eval_tasks")
     if wanted.eval_tasks and wanted.eval_task_engine == "live" and wanted.eval_strategy == "no":
         raise RecipeError(
@@ -294,6 +300,7 @@ def progress_of(trainer: CuratedTrainer) -> dict[str, Any]:
         "last_loss": history[-1]["loss"] if history else None,
         "loss_history": history,
         "held_out_history": record.loss_history(trainer.state.log_history, "eval_loss"),
+        "task_history": record.task_history(trainer.state.log_history, tasks.NAMES),
     }
 
 

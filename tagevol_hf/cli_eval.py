@@ -40,9 +40,14 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many p
 EngineName = Annotated[
     str, typer.Option("--engine", help="vllm, vllm-serve or transformers, with ?option=value if need be.")
 ]
+MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="Longest answer.  [default: the task's]")]
 Judge = Annotated[str | None, typer.Option(help="The judge's engine, as vllm:MODEL or http://HOST:PORT/v1#MODEL.")]
 Predictions = Annotated[
     Path | None, typer.Option(help="Grade this JSONL file instead of asking: a problem a line, the text in `output`.")
+]
+Judgments = Annotated[Path | None, typer.Option(help="Sum up recorded judgments of mt_bench, as FastChat saves them.")]
+References = Annotated[
+    list[str] | None, typer.Option(metavar="[TASK=]FILE", help="Reference answers for mt_bench's judge.")
 ]
 RunCode = Annotated[
     bool, typer.Option("--allow-code-execution", help="Let humaneval and mbpp run the model's code, in a sandbox.")
@@ -68,9 +73,12 @@ def evaluate(
     engine: EngineName = "vllm",
     data: Data = None,
     limit: Limit = None,
+    max_new_tokens: MaxNewTokens = None,
     judge: Judge = None,
     allow_code_execution: RunCode = False,
+    references: References = None,
     predictions: Predictions = None,
+    judgments: Judgments = None,
     incomplete: Incomplete = "refuse",
     workers: Workers = None,
     seed: Seed = 0,
@@ -80,7 +88,7 @@ def evaluate(
     max_tokens: MaxTokens = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a model: gsm8k, math500, held_out_loss.
+    """Evaluate a model: gsm8k, math500, mt_bench, held_out_loss.
 
     tagevol eval runs/quickstart
 
@@ -94,22 +102,29 @@ def evaluate(
     """
     if incomplete not in ("refuse", "allow"):
         raise RecipeError(f"--incomplete: expected refuse or allow, got {incomplete!r}")
-    names = _names(tasks)
-    if (predictions is None) == (what is None):
-        raise RecipeError("eval: expected either a MODEL, or --predictions")
+    names = _names(tasks or ("mt_bench" if judgments else HELD_OUT))
+    if sum(given is not None for given in (what, predictions, judgments)) != 1:
+        raise RecipeError("eval: expected either a MODEL, or --predictions or --judgments")
     if what and HELD_OUT in names:
-        _held_out(what, [name for name in names if name != HELD_OUT], _given(data, [HELD_OUT]).get(HELD_OUT), as_json)
+        _held_out(
+            what,
+            [name for name in names if name != HELD_OUT],
+            _given(data, [HELD_OUT], "--data").get(HELD_OUT),
+            as_json,
+        )
         names.remove(HELD_OUT)
         if not names:
             return
-    if predictions is not None and (len(names) != 1 or names == [HELD_OUT]):
+    if what is None and (len(names) != 1 or names == [HELD_OUT]):
         raise RecipeError(f"eval: {predictions}: name the one task that it is of by --task")
     from .engines.usage import Limits
     from .evals.running import Options
 
     options = Options(
-        data=_given(data, names),
+        data=_given(data, names, "--data"),
+        references=_given(references, names, "--references"),
         limit=limit,
+        max_new_tokens=max_new_tokens,
         judge=judge,
         run_code=allow_code_execution,
         workers=workers or len(os.sched_getaffinity(0)),
@@ -118,12 +133,26 @@ def evaluate(
         store=store,
         limits=Limits(max_requests, max_tokens),
     )
-    if predictions is not None:
+    if judgments is not None:
+        _show(_recorded(judgments, names, options), folder, as_json)
+    elif predictions is not None:
         from .evals.running import grade_predictions
 
         _show(grade_predictions(_tasks(names)[0], predictions, options), folder, as_json)
     elif what is not None:
         _ask(what, names, engine, options, folder, as_json)
+
+
+def _recorded(judgments: Path, names: list[str], options: Options) -> Result:
+    """The result of saved judgments."""
+    from .evals.mt_bench_recorded import recorded_result
+    from .evals.records import read_objects
+
+    if names != ["mt_bench"]:
+        raise RecipeError("eval: --judgments is for --task mt_bench")
+    questions = options.data.get("mt_bench")
+    known = read_objects(Path(questions)) if questions else None
+    return recorded_result(judgments, questions=known, incomplete=options.incomplete)
 
 
 def _ask(what: str, names: list[str], engine: str, options: Options, folder: Path | None, as_json: bool) -> None:
@@ -142,11 +171,11 @@ def _ask(what: str, names: list[str], engine: str, options: Options, folder: Pat
         _show(result, folder, as_json)
 
 
-def _names(tasks: str | None) -> list[str]:
+def _names(tasks: str) -> list[str]:
     """The tasks that are asked for, checked."""
     from .evals.tasks import check_names
 
-    names = [name.strip() for name in (tasks or HELD_OUT).split(",") if name.strip()]
+    names = [name.strip() for name in tasks.split(",") if name.strip()]
     check_names((name for name in names if name != HELD_OUT), "--tasks")
     return list(dict.fromkeys(names))
 
@@ -157,7 +186,7 @@ def _tasks(names: list[str]) -> list[Task]:
     return [task_of(name) for name in names]
 
 
-def _given(data: list[str] | None, names: list[str]) -> dict[str, str]:
+def _given(data: list[str] | None, names: list[str], option: str) -> dict[str, str]:
     """Task → file, from TASK=FILE; a plain FILE is for the only task."""
     from .evals.tasks import NAMES
 
@@ -169,7 +198,7 @@ def _given(data: list[str] | None, names: list[str]) -> dict[str, str]:
         elif len(names) == 1:
             found[names[0]] = text
         else:
-            raise RecipeError(f"--data {text}: expected TASK=FILE, with one of {', '.join(names)}")
+            raise RecipeError(f"{option} {text}: expected TASK=FILE, with one of {', '.join(names)}")
     return found
 
 

@@ -72,8 +72,8 @@ def test_a_part_is_refused_unless_it_is_asked_for(data, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ([], RecipeError, "eval: expected either a MODEL, or --predictions"),
-        (["x/y", "--predictions", "p"], RecipeError, "eval: expected either a MODEL, or --predictions"),
+        ([], RecipeError, "eval: expected either a MODEL, or --predictions or --judgments"),
+        (["x/y", "--predictions", "p"], RecipeError, "eval: expected either a MODEL, or --predictions or --judgments"),
         (["--predictions", "p"], RecipeError, "p: name the one task that it is of by --task"),
         (["x/y", "--tasks", "gsm8"], RecipeError, '--tasks: gsm8 is not a task; did you mean "gsm8k"?'),
         (["x/y", "--tasks", "gsm8k,math500", "--data", "f"], RecipeError, "--data f: expected TASK=FILE, with one of"),
@@ -136,3 +136,22 @@ def _objects(text):
         value, place = decoder.raw_decode(text, place)
         yield json.dumps(value)
         place += len(text[place:]) - len(text[place:].lstrip())
+
+
+def test_recorded_judgments_and_half_of_them(tmp_path):
+    data = Path(os.environ.get("TAGEVOL_TEST_DATA", ROOT.parent / "shared" / "data")) / "mt_bench"
+    recorded = data / "gpt4_single_judgments_llama2-13b.jsonl"
+    if not recorded.exists():
+        pytest.skip(f"needs {recorded} (TAGEVOL_TEST_DATA)")
+    said = call("--task", "mt_bench", "--judgments", recorded, "--data", data / "question.jsonl")
+    assert "mt_bench     rating 5.47 [" in said
+    assert "n = 160 of 160" in said
+    body = json.loads(call("--judgments", recorded, "--json"))
+    assert (round(body["rating"], 3), body["n"], body["n_expected"]) == (5.469, 160, 160)
+    half = tmp_path / "half.jsonl"
+    half.write_text("".join(recorded.read_text("utf-8").splitlines(keepends=True)[:80]))
+    with pytest.raises(DataError, match="80 of 160 judgments are there"):
+        call("--judgments", half)
+    assert json.loads(call("--judgments", half, "--incomplete", "allow", "--json"))["n"] == 80
+    with pytest.raises(RecipeError, match="--judgments is for --task mt_bench"):
+        call("--task", "gsm8k", "--judgments", half)

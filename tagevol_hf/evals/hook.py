@@ -19,7 +19,7 @@ from ..engines.stored import stored
 from .generate import Answers, generate
 from .live import LiveEngine
 from .result import Result, result_of
-from .running import Options, problems_of_all
+from .running import Options, bounded, problems_of_all
 from .task import Means, Problem, Task
 from .tasks import check_names, task_of
 
@@ -135,7 +135,7 @@ class EvalHook(TrainerCallback):  # type: ignore[misc] # transformers gives no t
         own: list[Problem] = self._problems[task.name][process::processes]
         tokenizer = self._trainer.processing_class
         engine = stored(LiveEngine(model, tokenizer, self._batch_size))
-        answers: Answers = generate(engine, task, own)
+        answers: Answers = generate(engine, bounded(task, self._options), own)
         engine.store.close()
         return [(problem.id, output) for problem, output in zip(own, answers.outputs, strict=True)]
 
@@ -154,6 +154,8 @@ class EvalHook(TrainerCallback):  # type: ignore[misc] # transformers gives no t
         command += ["--tasks", task.name, "--engine", self._engine, "--json", "--incomplete", "allow"]
         command += ["--data", f"{task.name}={self._options.data[task.name]}"] if task.name in self._options.data else []
         command += ["--limit", str(self._options.limit)] if self._options.limit else []
+        most = self._options.max_new_tokens
+        command += ["--max-new-tokens", str(most)] if most else []
         command += ["--judge", self._options.judge] if self._options.judge else []
         command += ["--allow-code-execution"] if self._options.run_code else []
         try:

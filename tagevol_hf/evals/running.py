@@ -16,7 +16,7 @@ from ..errors import RecipeError
 from ..versions import versions
 from .generate import Answers, generate
 from .model import Model
-from .records import read_predictions, read_records
+from .records import read_objects, read_predictions, read_records
 from .result import Result, result_of
 from .task import Means, Problem, Task
 
@@ -29,7 +29,9 @@ class Options:
 
     Attributes:
         data: Task → its records: a file, a saved data set or a Hub id; else the task's own place on the Hub.
+        references: Task → a file of reference answers, where its records hold none.
         limit: Only the first so many problems of each task, at least 1.
+        max_new_tokens: Upper bound of an answer in place of the task's own, in tokens.
         judge: Engine of the judge.
         run_code: Whether generated code may be run, in a sandbox.
         workers: Processes at once that grade, at least 1.
@@ -40,7 +42,9 @@ class Options:
     """
 
     data: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    references: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     limit: int | None = None
+    max_new_tokens: int | None = None
     judge: str | None = None
     run_code: bool = False
     workers: int = 1
@@ -73,7 +77,9 @@ def evaluate(model: Model, tasks: Sequence[Task], options: Options, say: Say = l
     say(f"{sum(map(len, asked.values())):,} problems, {turns:,} requests to {model.spec}")
     spending = Spending(options.limits)
     with closing(open_engine(model.spec, store=options.store, spending=spending)) as engine:
-        answers = {task.name: generate(engine, task, asked[task.name], options.seed) for task in tasks}
+        answers = {
+            task.name: generate(engine, bounded(task, options), asked[task.name], options.seed) for task in tasks
+        }
         identity, usage = engine.identity, engine.usage
         say(f"{usage.asked:,} asked, {usage.stored:,} from the store")
     for task in tasks:
@@ -109,6 +115,12 @@ def check(tasks: Sequence[Task], options: Options) -> None:
             )
 
 
+def bounded(task: Task, options: Options) -> Task:
+    """The task with the answers' length that is asked for."""
+    most = options.max_new_tokens
+    return task if most is None else replace(task, max_tokens=most)
+
+
 def problems_of_all(tasks: Sequence[Task], options: Options) -> dict[str, list[Problem]]:
     """The problems of tasks that can be graded, by the task's name.
 
@@ -126,7 +138,12 @@ def problems_of(task: Task, options: Options) -> list[Problem]:
     Raises:
         DataError: If its records cannot be had or lack a column.
     """
-    return task.problems(read_records(task, options.data.get(task.name), options.limit))
+    records = read_records(task, options.data.get(task.name), options.limit)
+    if task.name in options.references:
+        if task.with_references is None:
+            raise RecipeError(f"{task.name}: takes no reference answers")
+        records = task.with_references(records, read_objects(Path(options.references[task.name])))
+    return task.problems(records)
 
 
 def _graded(

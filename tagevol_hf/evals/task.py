@@ -91,6 +91,7 @@ class Task:
         metric: What the mean of the scores is called: "accuracy", "rating", "win_rate".
         summary: Further figures from all grades, by name.
         temperature: With which a problem's answers are drawn; 0 is greedy.
+        with_references: Puts the reference answers of another file into the records; None where there are none.
         max_tokens: Upper bound of an answer, in tokens.
         judged: Whether a judge is needed.
         runs_code: Whether generated code is run.
@@ -104,6 +105,7 @@ class Task:
     metric: str = "accuracy"
     summary: Callable[[Sequence[Grade]], Mapping[str, Any]] = lambda grades: {}
     temperature: Callable[[Problem], float] = lambda problem: 0.0
+    with_references: Callable[[Sequence[Record], Sequence[Record]], list[Record]] | None = None
     max_tokens: int = 1024
     judged: bool = False
     runs_code: bool = False

@@ -37,6 +37,7 @@ class CuratedArguments:
         eval_tasks: Benchmarks to run at each evaluation, or at each checkpoint; names of `tagevol eval`.
         eval_task_data: Where their problems are, each as TASK=FILE; else on the Hub.
         eval_task_limit: Only the first so many problems of each.
+        eval_task_max_new_tokens: Longest answer, in tokens; by default the task's own, up to 2048.
         eval_task_engine: "live" lets the model in memory answer at each evaluation; "vllm", "vllm-serve" or
             "transformers" answer for each checkpoint, in a process of their own.
         eval_task_judge: Engine of the judge, for tasks that need one.
@@ -51,6 +52,7 @@ class CuratedArguments:
     eval_tasks: list[str] = field(default_factory=list, metadata={"help": "Benchmarks to run while training."})
     eval_task_data: list[str] = field(default_factory=list, metadata={"help": "Their problems, each as TASK=FILE."})
     eval_task_limit: int = field(default=200, metadata={"help": "Only the first so many problems of each."})
+    eval_task_max_new_tokens: int | None = field(default=None, metadata={"help": "Longest answer, in tokens."})
     eval_task_engine: str = field(
         default="live", metadata={"help": "live: the model in memory; vllm or transformers: each checkpoint."}
     )

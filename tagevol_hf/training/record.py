@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -120,6 +121,21 @@ def loss_history(log: Sequence[Mapping[str, Any]], name: str = "loss") -> list[d
         for entry in log
         if name in entry
     ]
+
+
+def task_history(log: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> list[dict[str, Any]]:
+    """Step and figures of every log entry that has one of these tasks; null for what could not be evaluated."""
+    found = []
+    for entry in log:
+        figures = {name[5:]: value for name, value in entry.items() if name.startswith(_prefixes(tasks))}
+        if figures:
+            known = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+            found.append({"step": entry["step"], **known})
+    return found
+
+
+def _prefixes(tasks: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"eval_{task}_" for task in tasks)
 
 
 def read_json(path: Path) -> dict[str, Any]:

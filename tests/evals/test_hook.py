@@ -106,7 +106,10 @@ def test_checkpoints_are_evaluated_by_an_engine_of_their_own(tiny, tmp_path):
     trainer = trainer_of(tiny, tmp_path / "out", save_total_limit=2)
     trainer.args.save_steps = 3
     hook = EvalHook(
-        trainer, ["gsm8k"], options=Options(data={"gsm8k": str(data)}), engine="transformers?max_model_len=512"
+        trainer,
+        ["gsm8k"],
+        options=Options(data={"gsm8k": str(data)}, max_new_tokens=8),
+        engine="transformers?max_model_len=512",
     )
     trainer.add_callback(hook)
     trainer.train()

@@ -102,3 +102,26 @@ def test_the_accelerate_line_makes_the_data_and_trains_once(tmp_path):
     assert "model, card and train.json are in runs/slow/sft-tiny" in first.stdout
     again = start(accelerate, arguments, tmp_path)
     assert "runs/slow/sft-tiny: already trained: nothing to do" in again.stdout, again.stdout
+
+
+def test_benchmarks_in_a_training_are_shared_out_among_the_ranks(run_folder, tmp_path):
+    sums = [{"question": f"What is {n} + {n}?", "answer": f"#### {2 * n}"} for n in range(5)]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in sums))
+    hook = [
+        "--eval_tasks",
+        "gsm8k",
+        "--eval_task_data",
+        "gsm8k=sums.jsonl",
+        "--eval_task_limit",
+        "3",
+        "--eval_task_max_new_tokens",
+        "8",
+    ]
+    steps = ["--eval_strategy", "steps", "--eval_steps", "2", "--max_steps", "4", "--save_strategy", "no"]
+    places = ["--curated", str(run_folder), "--output_dir", str(tmp_path / "out"), "--max_length", "256"]
+    done = start(two_ranks(), [*places, *hook, *steps, "--eval_rows", "4"], tmp_path)
+    assert done.returncode == 0, done.stdout
+    result = json.loads((tmp_path / "out" / "train.json").read_text())
+    assert result["processes"] == 2
+    assert [(entry["step"], entry["gsm8k_n"]) for entry in result["task_history"]] == [(2, 3), (4, 3)]
+    assert done.stdout.count("step 2, gsm8k: accuracy 0.000, n = 3") == 1
