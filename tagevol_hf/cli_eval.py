@@ -106,12 +106,7 @@ def evaluate(
     if sum(given is not None for given in (what, predictions, judgments)) != 1:
         raise RecipeError("eval: expected either a MODEL, or --predictions or --judgments")
     if what and HELD_OUT in names:
-        _held_out(
-            what,
-            [name for name in names if name != HELD_OUT],
-            _given(data, [HELD_OUT], "--data").get(HELD_OUT),
-            as_json,
-        )
+        _held_out(what, _given(data, [HELD_OUT], "--data").get(HELD_OUT), as_json)
         names.remove(HELD_OUT)
         if not names:
             return
@@ -202,7 +197,7 @@ def _given(data: list[str] | None, names: list[str], option: str) -> dict[str, s
     return found
 
 
-def _held_out(what: str, others: list[str], run: str | None, as_json: bool) -> None:
+def _held_out(what: str, run: str | None, as_json: bool) -> None:
     """The loss on held-out rows, by its own script: it needs the model itself, not its replies."""
     from .evals.model import find_model
 
