@@ -88,7 +88,7 @@ def evaluate(
     max_tokens: MaxTokens = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a model: gsm8k, math500, mt_bench, held_out_loss.
+    """Evaluate a model: gsm8k, math500, humaneval, mbpp, ifeval, mt_bench, held_out_loss.
 
     tagevol eval runs/quickstart
 

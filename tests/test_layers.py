@@ -77,6 +77,7 @@ OWNERS = {
     "snowballstemmer": {"tags/rule"},
     "py3langid": {"evolve/language"},
     "math_verify": {"answers"},
+    "lm_eval": {"evals/ifeval"},
 }
 
 
