@@ -46,6 +46,9 @@ Predictions = Annotated[
     Path | None, typer.Option(help="Grade this JSONL file instead of asking: a problem a line, the text in `output`.")
 ]
 Judgments = Annotated[Path | None, typer.Option(help="Sum up recorded judgments of mt_bench, as FastChat saves them.")]
+Annotations = Annotated[
+    Path | None, typer.Option(help="Sum up recorded preferences of alpaca_eval: its JSON, or CSV of several models.")
+]
 References = Annotated[
     list[str] | None, typer.Option(metavar="[TASK=]FILE", help="Reference answers for mt_bench's judge.")
 ]
@@ -79,6 +82,7 @@ def evaluate(
     references: References = None,
     predictions: Predictions = None,
     judgments: Judgments = None,
+    annotations: Annotations = None,
     incomplete: Incomplete = "refuse",
     workers: Workers = None,
     seed: Seed = 0,
@@ -88,7 +92,7 @@ def evaluate(
     max_tokens: MaxTokens = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a model: gsm8k, math500, humaneval, mbpp, ifeval, mt_bench, held_out_loss.
+    """Evaluate a model: gsm8k, math500, humaneval, mbpp, ifeval, mt_bench, alpaca_eval, held_out_loss.
 
     tagevol eval runs/quickstart
 
@@ -102,9 +106,9 @@ def evaluate(
     """
     if incomplete not in ("refuse", "allow"):
         raise RecipeError(f"--incomplete: expected refuse or allow, got {incomplete!r}")
-    names = _names(tasks or ("mt_bench" if judgments else HELD_OUT))
-    if sum(given is not None for given in (what, predictions, judgments)) != 1:
-        raise RecipeError("eval: expected either a MODEL, or --predictions or --judgments")
+    names = _names(tasks or ("mt_bench" if judgments else "alpaca_eval" if annotations else HELD_OUT))
+    if sum(given is not None for given in (what, predictions, judgments, annotations)) != 1:
+        raise RecipeError("eval: expected either a MODEL, or one of --predictions, --judgments, --annotations")
     if what and HELD_OUT in names:
         _held_out(what, _given(data, [HELD_OUT], "--data").get(HELD_OUT), as_json)
         names.remove(HELD_OUT)
@@ -128,8 +132,9 @@ def evaluate(
         store=store,
         limits=Limits(max_requests, max_tokens),
     )
-    if judgments is not None:
-        _show(_recorded(judgments, names, options), folder, as_json)
+    if judgments is not None or annotations is not None:
+        for result in _recorded(judgments, annotations, names, options):
+            _show(result, folder, as_json)
     elif predictions is not None:
         from .evals.running import grade_predictions
 
@@ -138,16 +143,19 @@ def evaluate(
         _ask(what, names, engine, options, folder, as_json)
 
 
-def _recorded(judgments: Path, names: list[str], options: Options) -> Result:
-    """The result of saved judgments."""
+def _recorded(judgments: Path | None, annotations: Path | None, names: list[str], options: Options) -> list[Result]:
+    """The results of saved judgments, or of saved preferences: one a model."""
+    from .evals.alpaca_eval_recorded import recorded_results
     from .evals.mt_bench_recorded import recorded_result
     from .evals.records import read_objects
 
-    if names != ["mt_bench"]:
-        raise RecipeError("eval: --judgments is for --task mt_bench")
+    if names != ["mt_bench" if judgments else "alpaca_eval"]:
+        raise RecipeError("eval: --judgments is for --task mt_bench, --annotations for --task alpaca_eval")
+    if judgments is None:
+        return recorded_results(annotations or Path(), incomplete=options.incomplete)
     questions = options.data.get("mt_bench")
     known = read_objects(Path(questions)) if questions else None
-    return recorded_result(judgments, questions=known, incomplete=options.incomplete)
+    return [recorded_result(judgments, questions=known, incomplete=options.incomplete)]
 
 
 def _ask(what: str, names: list[str], engine: str, options: Options, folder: Path | None, as_json: bool) -> None:
@@ -228,6 +236,8 @@ def _show(result: Result, folder: Path | None, as_json: bool) -> None:
         _print(json.dumps(result.figures(), ensure_ascii=False))
         return
     verdicts = ", ".join(f"{name} {count:,}" for name, count in result.verdicts.items())
+    if result.about.get("annotations"):
+        typer.echo(f"{result.about['model']}")
     typer.echo(f"  {result.task:<12} {_mean(result)}, n = {result.n:,} of {result.n_expected:,}   ({verdicts})")
     for name, value in result.summary.items():
         if isinstance(value, int | float | str):

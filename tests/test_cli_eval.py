@@ -72,8 +72,8 @@ def test_a_part_is_refused_unless_it_is_asked_for(data, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ([], RecipeError, "eval: expected either a MODEL, or --predictions or --judgments"),
-        (["x/y", "--predictions", "p"], RecipeError, "eval: expected either a MODEL, or --predictions or --judgments"),
+        ([], RecipeError, "eval: expected either a MODEL, or one of --predictions"),
+        (["x/y", "--predictions", "p"], RecipeError, "eval: expected either a MODEL, or one of --predictions"),
         (["--predictions", "p"], RecipeError, "p: name the one task that it is of by --task"),
         (["x/y", "--tasks", "gsm8"], RecipeError, '--tasks: gsm8 is not a task; did you mean "gsm8k"?'),
         (["x/y", "--tasks", "gsm8k,math500", "--data", "f"], RecipeError, "--data f: expected TASK=FILE, with one of"),
@@ -155,3 +155,18 @@ def test_recorded_judgments_and_half_of_them(tmp_path):
     assert json.loads(call("--judgments", half, "--incomplete", "allow", "--json"))["n"] == 80
     with pytest.raises(RecipeError, match="--judgments is for --task mt_bench"):
         call("--task", "gsm8k", "--judgments", half)
+
+
+def test_recorded_preferences_of_several_models():
+    data = Path(os.environ.get("TAGEVOL_TEST_DATA", ROOT.parent / "shared" / "data")) / "alpaca_eval"
+    recorded = data / "gpt4turbo_preferences_5models.csv"
+    if not recorded.exists():
+        pytest.skip(f"needs {recorded} (TAGEVOL_TEST_DATA)")
+    with pytest.raises(DataError, match=r"alpaca_eval: only 802 of 805 have a score \(3 missing\)"):
+        call("--annotations", recorded)
+    bodies = [
+        json.loads(line) for line in call("--annotations", recorded, "--incomplete", "allow", "--json").splitlines()
+    ]
+    assert {body["model"]: round(100 * body["win_rate"], 3) for body in bodies}["claude-2"] == 17.188
+    assert len(bodies) == 5
+    assert "win rate 2.6 %" in call("--annotations", data / "annotations" / "alpaca-7b.json")

@@ -10,7 +10,7 @@ from typing import cast
 from ..errors import RecipeError
 from .task import Task
 
-NAMES = ("gsm8k", "math500", "humaneval", "mbpp", "ifeval", "mt_bench")
+NAMES = ("gsm8k", "math500", "humaneval", "mbpp", "ifeval", "mt_bench", "alpaca_eval")
 
 
 def check_names(names: Iterable[str], where: str) -> None:
