@@ -162,12 +162,15 @@ def _ask(what: str, names: list[str], engine: str, options: Options, folder: Pat
     """Let a model do the tasks."""
     from dataclasses import replace
 
+    from datasets import disable_progress_bars
+
     from .evals.model import find_model
     from .evals.running import evaluate as run
 
     model = find_model(what, engine)
     folder = folder or _folder_of(model)
     folder.mkdir(parents=True, exist_ok=True)
+    disable_progress_bars()  # of how judgments are written; how far the asking is, is shown otherwise
     options = replace(options, store=options.store or folder / "store.sqlite")
     _say(f"{model.name}: {', '.join(names)} → {folder}")
     for result in run(model, _tasks(names), options, _say):

@@ -13,8 +13,8 @@ from .card_text import scrub
 
 # What tells where things lie here, or is of use here alone.
 LEFT_OUT = [
-    *("_*", ".*", "checkpoint-*", "earlier-*", "tiny-model/*"),
-    *("train.json", "started.json", "eval.json", "training_args.bin"),
+    *("_*", ".*", "checkpoint-*", "earlier-*", "tiny-model/*", "evals/*"),
+    *("train.json", "started.json", "eval.json", "best_checkpoint.json", "training_args.bin"),
 ]
 
 

@@ -215,8 +215,17 @@ def test_merged_and_pushed_by_the_script(adapter, tmp_path):
             assert not [secret for secret in (b"alice_q", SECRET.encode()) if secret in data], name
         assert SECRET not in told
 
+        for name in (
+            "evals/store.sqlite",
+            "earlier-torn/checkpoint-3/a.json",
+            "best_checkpoint.json",
+            ".training.lock",
+        ):
+            (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "out" / name).write_text("of use on this machine only")
         again = run_with(hub, tmp_path, "-c", PUSH, tmp_path / "out", "me/mine")
         assert again.returncode == 0, again.stderr
+        assert set(hub.files["me/mine"]) == set(pushed)
         readme = hub.files["me/mine"]["README.md"].decode()
         assert readme.startswith("---\nlicense: mit\n")
         assert "---\nMy words.\n\n<!-- tagevol card " in readme
