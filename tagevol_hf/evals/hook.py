@@ -7,6 +7,8 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from transformers import TrainerCallback
 from trl.models.utils import unwrap_model_for_generation
 
 from ..child import child_environment
+from ..engines.open import open_engine
 from ..engines.stored import stored
 from .generate import Answers, generate
 from .live import LiveEngine
@@ -39,7 +42,8 @@ class EvalHook(TrainerCallback):  # type: ignore[misc] # transformers gives no t
     checkpoint. At a checkpoint `tagevol eval CHECKPOINT` answers, in a process of its own with an engine of its own;
     then the best one's name is in `best_checkpoint.json`.
 
-    A task that fails is told, logged as NaN, and noted in `errors`; the training goes on.
+    A task that fails is told, logged as NaN, and noted in `errors`; the training goes on. With several processes the
+    tasks of a checkpoint together may last 0.8 of the trainer's `ddp_timeout`.
 
     Args:
         trainer: The trainer that it is added to, by `trainer.add_callback(EvalHook(trainer, …))`.
@@ -99,7 +103,7 @@ class EvalHook(TrainerCallback):  # type: ignore[misc] # transformers gives no t
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             found: dict[str, float] = {}
             for task in self._tasks:
-                found.update(self._figures(task, state, self._of_checkpoint(task, checkpoint, state)))
+                found.update(self._figures(task, state, self._of_checkpoint(task, checkpoint, state, self._seconds())))
             self._log(found, state)
             self._remember(Path(args.output_dir), checkpoint, found)
         self._trainer.accelerator.wait_for_everyone()
@@ -123,11 +127,8 @@ class EvalHook(TrainerCallback):  # type: ignore[misc] # transformers gives no t
         failures = [failure for _, failure in parts if failure]
         if failures:
             return self._failed(task, state, failures[0])
-        outputs = dict(pair for pairs, _ in parts for pair in pairs)
-        try:
-            return self._graded(task, outputs).figures()
-        except Exception as fault:  # likewise
-            return self._failed(task, state, _line(fault))
+        figures, error = self._graded_once(task, dict(pair for pairs, _ in parts for pair in pairs), state)
+        return self._failed(task, state, error) if error else figures
 
     def _answers(self, task: Task, model: Any) -> list[tuple[str, Any]]:
         """(id, output) of this process's share of the problems."""
@@ -139,17 +140,33 @@ class EvalHook(TrainerCallback):  # type: ignore[misc] # transformers gives no t
         engine.store.close()
         return [(problem.id, output) for problem, output in zip(own, answers.outputs, strict=True)]
 
-    def _graded(self, task: Task, outputs: Mapping[str, Any]) -> Result:
-        from ..engines.open import open_engine
+    def _graded_once(self, task: Task, outputs: Mapping[str, Any], state: Any) -> tuple[Mapping[str, Any], str]:
+        """The figures, or what went wrong: rank 0 grades, so that a judge is asked and code is run once."""
+        found: tuple[Mapping[str, Any], str] = {}, ""
+        if state.is_world_process_zero:
+            try:
+                found = self._graded(task, outputs).figures(), ""
+            except Exception as fault:  # likewise
+                found = {}, _line(fault)
+        everywhere: list[tuple[Mapping[str, Any], str]] = gather_object([found])
+        return everywhere[0]
 
+    def _graded(self, task: Task, outputs: Mapping[str, Any]) -> Result:
         problems = self._problems[task.name]
+        answers = [outputs[problem.id] for problem in problems]
         means = Means(run_code=self._options.run_code)
-        if self._options.judge is not None and task.judged:
-            means = Means(judge=open_engine(self._options.judge), run_code=self._options.run_code)
-        grades = task.grade(problems, [outputs[problem.id] for problem in problems], means)
+        if self._options.judge is None or not task.judged:
+            return result_of(task, task.grade(problems, answers, means), {}, incomplete="allow")
+        with closing(open_engine(self._options.judge)) as judge:
+            grades = task.grade(problems, answers, replace(means, judge=judge))
         return result_of(task, grades, {}, incomplete="allow")
 
-    def _of_checkpoint(self, task: Task, checkpoint: Path, state: Any) -> Mapping[str, Any]:
+    def _seconds(self) -> float:
+        """How long a task may last: the other processes wait for it in a collective, which has a time-out."""
+        args = self._trainer.args
+        return CHILD_SECONDS if args.world_size == 1 else 0.8 * float(args.ddp_timeout) / len(self._tasks)
+
+    def _of_checkpoint(self, task: Task, checkpoint: Path, state: Any, seconds: float) -> Mapping[str, Any]:
         command = [sys.executable, "-c", "from tagevol_hf.cli import main; main()", "eval", str(checkpoint)]
         command += ["--tasks", task.name, "--engine", self._engine, "--json", "--incomplete", "allow"]
         command += ["--data", f"{task.name}={self._options.data[task.name]}"] if task.name in self._options.data else []
@@ -160,7 +177,7 @@ class EvalHook(TrainerCallback):  # type: ignore[misc] # transformers gives no t
         command += ["--allow-code-execution"] if self._options.run_code else []
         try:
             done = subprocess.run(  # noqa: S603 - a command of our own making
-                command, capture_output=True, text=True, timeout=CHILD_SECONDS, check=False, env=child_environment()
+                command, capture_output=True, text=True, timeout=seconds, check=False, env=child_environment()
             )
             if done.returncode != 0:
                 return self._failed(task, state, done.stderr.strip().rpartition("\n")[2])
