@@ -110,7 +110,7 @@ def evaluate(
     if sum(given is not None for given in (what, predictions, judgments, annotations)) != 1:
         raise RecipeError("eval: expected either a MODEL, or one of --predictions, --judgments, --annotations")
     if what and HELD_OUT in names:
-        _held_out(what, _given(data, [HELD_OUT], "--data").get(HELD_OUT), as_json)
+        _held_out(what, _given(data, names, "--data").get(HELD_OUT), as_json)
         names.remove(HELD_OUT)
         if not names:
             return
@@ -126,7 +126,7 @@ def evaluate(
         max_new_tokens=max_new_tokens,
         judge=judge,
         run_code=allow_code_execution,
-        workers=workers or len(os.sched_getaffinity(0)),
+        workers=workers or _cores(),
         incomplete=incomplete,
         seed=seed,
         store=store,
@@ -141,6 +141,11 @@ def evaluate(
         _show(grade_predictions(_tasks(names)[0], predictions, options), folder, as_json)
     elif what is not None:
         _ask(what, names, engine, options, folder, as_json)
+
+
+def _cores() -> int:
+    """That this process may use; not all systems tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _recorded(judgments: Path | None, annotations: Path | None, names: list[str], options: Options) -> list[Result]:
