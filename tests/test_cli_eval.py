@@ -93,6 +93,7 @@ def test_what_is_wrong_is_said(arguments, error, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.slow  # three processes
 def test_an_endpoint_is_asked_once_and_then_the_store(data, tmp_path):
     with StandInServer(answer=lambda body: r"\boxed{4}") as server:
         model = f"{server.url}?concurrency=2#stand-in"

@@ -83,6 +83,7 @@ def test_prompt_of_an_encoded_row_ends_before_its_last_response():
     assert prompt_ids({"input_ids": [1, 2], "labels": [-100, -100]}) == []
 
 
+@pytest.mark.slow
 def test_script_measures_before_and_after(tiny, tmp_path, capsys):
     run = save_run(tmp_path / "run", [row(n) for n in range(9)], [row(n) for n in range(9, 20)])
     other = make_tiny_model(tmp_path / "other", "llama", [], vocab_size=400, seed=3)

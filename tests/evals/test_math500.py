@@ -79,7 +79,7 @@ def test_figures_by_subject_and_level():
 
 @pytest.mark.parametrize(
     "output",
-    ["", "{" * 100_000, r"\boxed{" * 10_000, "9" * 100_000, r"\boxed{" + "(" * 50_000 + "}", "\ud800", "#### " * 9999],
+    ["", "{" * 100_000, r"\boxed{" * 2_000, "9" * 100_000, r"\boxed{" + "(" * 50_000 + "}", "\ud800", "#### " * 9999],
 )
 def test_hostile_outputs_get_a_grade(output):
     assert graded("6", output).score == 0.0
