@@ -105,7 +105,7 @@ def base_of(model: str, trained: dict[str, Any]) -> str | None:
     """What the model was trained from, as its train.json says."""
     name = trained.get("model")
     if name and name.startswith(models.TINY):
-        tiny = Path(model) / "tiny-model"
+        tiny = Path((trained.get("merged") or {}).get("base") or Path(model) / "tiny-model")
         return str(tiny) if tiny.is_dir() else None
     return name
 

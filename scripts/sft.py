@@ -179,8 +179,10 @@ def read_arguments(argv: list[str], given: dict[str, Any]) -> tuple[TrlParser, a
     parser = TrlParser((arguments.CuratedArguments, SFTConfig, ModelConfig), exit_on_error=False)
     arguments.check_names(given, (action.dest for action in parser._actions))
     parser.set_defaults_with_config(**arguments.config_values(given))
+    arguments.check_lora(given)
     with arguments.clear_errors():
         wanted = parser.parse_args(argv)
+    arguments.check_reporters(wanted.report_to)
     if (wanted.load_in_4bit or wanted.load_in_8bit) and importlib.util.find_spec("bitsandbytes") is None:
         raise MissingExtraError("bitsandbytes", "qlora")
     if wanted.completion_only_loss is False:
@@ -273,15 +275,16 @@ def make_trainer(
         "dtype": model_config.dtype,
         **(config.model_init_kwargs or {}),
     }
-    trainer = CuratedTrainer(
-        model=model,
-        args=config,
-        train_dataset=encoded.remove_columns("id"),
-        eval_dataset=others,
-        processing_class=tokenizer,
-        quantization_config=get_quantization_config(model_config),
-        peft_config=get_peft_config(model_config),
-    )
+    with arguments.clear_errors():
+        trainer = CuratedTrainer(
+            model=model,
+            args=config,
+            train_dataset=encoded.remove_columns("id"),
+            eval_dataset=others,
+            processing_class=tokenizer,
+            quantization_config=get_quantization_config(model_config),
+            peft_config=get_peft_config(model_config),
+        )
     trainer.args.push_to_hub = False  # the repository is made by now; it gets the model once, when that is whole
     if config.disable_tqdm:  # then transformers prints every log as a dictionary; a short line reads better
         trainer.remove_callback(PrinterCallback)

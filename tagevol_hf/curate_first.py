@@ -97,7 +97,8 @@ def run_folder_of(recipe: Recipe) -> Path:
 def _check_spelling(where: str) -> None:
     """Refuse a path that is not there where one that is there has nearly its name."""
     path = Path(where)
-    local = where.startswith((".", "/", "runs/", "recipes/")) or path.suffix in (".yaml", ".yml")
+    first = get_close_matches(path.parts[0] if len(path.parts) > 1 else "", ("runs", "recipes"), n=1, cutoff=0.8)
+    local = where.startswith((".", "/")) or path.suffix in (".yaml", ".yml") or first
     if not local or recipe_path(path).exists():
         return
     for root in [Path(path.anchor)] if path.anchor else [Path(), project_file("recipes").parent]:
@@ -214,7 +215,9 @@ def _run(command: list[str]) -> None:
     if status == 3:
         raise DataError("curating stopped at a limit of the recipe; raise it, or train on another set")
     if status != 0:
-        raise DataError(f"curating ended with status {status}; its message is above, and the same command goes on")
+        raise DataError(
+            f"curating ended with status {status}; its message is above; with that mended the same command goes on"
+        )
 
 
 @contextmanager

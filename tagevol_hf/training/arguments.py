@@ -92,7 +92,7 @@ def output_dir(given: Mapping[str, Any], place: str) -> Path:
     """
     if given.get("output_dir"):
         return Path(str(given["output_dir"]))
-    if not given.get("config") or not Path(place).is_dir():
+    if not given.get("config") or not (Path(place) / "run.json").is_file():
         raise RecipeError(f"output_dir is missing and {place} is no run folder to put the model into; add --output_dir")
     return Path(place) / Path(str(given["config"])).stem
 
@@ -109,6 +109,33 @@ def check_names(given: Iterable[str], known: Iterable[str]) -> None:
             near = get_close_matches(name, names, n=1)
             hint = f'; did you mean "{near[0]}"?' if near else "; see scripts/sft.py --help"
             raise RecipeError(f"{name} is not a training argument{hint}")
+
+
+def check_reporters(names: str | Sequence[str] | None) -> None:
+    """Refuse a tracker of experiments that is not known or not installed.
+
+    Raises:
+        RecipeError: If `report_to` names one.
+    """
+    from transformers.integrations import get_available_reporting_integrations
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    for name in [names] if isinstance(names, str) else names or ():
+        if name not in ("none", "all", *INTEGRATION_TO_CALLBACK):
+            raise RecipeError(f"report_to: {name} is not known, expected none or {', '.join(INTEGRATION_TO_CALLBACK)}")
+        if name not in ("none", "all", "flyte", *get_available_reporting_integrations()):
+            raise RecipeError(f"report_to: {name} is not installed; install it, or set report_to: none")
+
+
+def check_lora(given: Mapping[str, Any]) -> None:
+    """Refuse options of LoRA without LoRA: all weights would be trained, and nothing would say so.
+
+    Raises:
+        RecipeError: If there are some, and `use_peft` is not given.
+    """
+    lora = [name for name in given if name.startswith("lora_")]
+    if lora and "use_peft" not in given:
+        raise RecipeError(f"{lora[0]}: has no effect without LoRA; add --use_peft true, or leave it out")
 
 
 def without_config(argv: Sequence[str]) -> list[str]:

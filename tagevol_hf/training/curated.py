@@ -50,7 +50,12 @@ def read_part(where: str, part: str) -> Dataset:
     if not folder.exists():
         return _typed(_from_hub(where, part), where)
     if any((folder / name).is_file() for name in SAVED):
-        return _typed(_one(open_saved(folder), where, part), where)
+        return _typed(_saved_part(open_saved(folder), where, part), where)
+    if folder.is_file():
+        raise DataError(
+            f"{folder}: a file is no curated set; name it as data.source of a curate recipe, or give a folder that "
+            "save_to_disk wrote"
+        )
     check_run(folder)
     if not (folder / part).is_dir():
         raise DataError(f"{folder}: the run has no {part}/; it may come from another version, so curate it again")
@@ -64,7 +69,10 @@ def check_run(folder: Path) -> dict[str, Any]:
         DataError: If the folder is no run folder, or its run did not reach its end.
     """
     if not any((folder / name).exists() for name in RUN_FILES):
-        raise DataError(f"{folder}: neither a run folder nor a saved data set; expected {', '.join(RUN_FILES)} in it")
+        raise DataError(
+            f"{folder}: neither a run folder nor a saved data set nor a recipe's; expected "
+            f"{', '.join(RUN_FILES)} or curate.yaml in it"
+        )
     try:
         run = json.loads((folder / "run.json").read_text("utf-8"))
     except (OSError, json.JSONDecodeError):
@@ -108,11 +116,24 @@ def _one(loaded: Dataset | DatasetDict, where: str, part: str) -> Dataset:
     raise DataError(f"{where}: expected a split {part!r} or 'train', got {', '.join(loaded)}")
 
 
+def _saved_part(loaded: Dataset | DatasetDict, where: str, part: str) -> Dataset:
+    """A saved data set is what was selected; other parts it has only as splits of that name."""
+    if part != "selected" and (not isinstance(loaded, DatasetDict) or part not in loaded):
+        raise DataError(
+            f"{where}: a saved data set without a split {part!r}, so there is nothing to measure the loss on that was "
+            "not trained on; give a run folder, or leave eval_strategy out"
+        )
+    return _one(loaded, where, part)
+
+
 def _typed(rows: Dataset, where: str) -> Dataset:
     """The needed columns with their declared types; an absent `id`, `input` or `history` gets its default."""
     missing = [name for name in ("instruction", "response") if name not in rows.column_names]
     if missing:
-        raise DataError(f"{where}: needs the column {missing[0]!r}; it has {', '.join(rows.column_names)}")
+        raise DataError(
+            f"{where}: needs the column {missing[0]!r}; it has {', '.join(rows.column_names)}; rename_column, "
+            "or read it by a curate recipe"
+        )
     defaults: Mapping[str, list[Any]] = {
         "id": [str(index) for index in range(len(rows))],
         "input": [""] * len(rows),

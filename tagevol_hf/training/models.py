@@ -56,6 +56,11 @@ def load_tokenizer(model: str, *, revision: str, trust_remote_code: bool, eos_to
         from transformers import AutoTokenizer
     except ImportError as error:
         raise MissingExtraError(error.name or "transformers", "train") from error
+    if (model.startswith((".", "/", "~")) or model.count("/") > 1) and not Path(model).exists():
+        raise RecipeError(
+            f"model_name_or_path: no tokenizer can be loaded from {model!r} (no such folder); give a model folder, "
+            "a Hub id or tiny:llama"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:

@@ -170,6 +170,10 @@ def test_lora_on_chat_messages_with_qwen2_and_the_labels_of_trl_itself(run_folde
         (["--completion_only_loss", "false"], "only responses are learned"),
         (["--max_length", "9"], "row 'r/0': no token of its response is within max_length: 9 tokens"),
         (["--eos_token", "<end>"], "eos_token: '<end>' is no token of"),
+        (["--lora_r", "4"], "lora_r: has no effect without LoRA; add --use_peft true"),
+        (["--report_to", "wandbb"], "report_to: wandbb is not known, expected none or"),
+        (["--report_to", "neptune"], "report_to: neptune is not installed"),
+        (["--model_name_or_path", "./nowhere"], "from './nowhere' (no such folder)"),
     ],
 )
 def test_refusals_after_parsing(run_folder, tmp_path, capsys, options, message):

@@ -76,7 +76,10 @@ def test_a_curation_that_fails_in_the_middle_ends_both(tmp_path):
         recipe(tmp_path, f"{server.url}?concurrency=1#stand-in", rows=8)
         done = start(two_ranks(), ["--curated", "curate.yaml", *SHORT], tmp_path)
     assert done.returncode != 0
-    assert "error: curating ended with status 2; its message is above, and the same command goes on" in done.stdout
+    assert (
+        "error: curating ended with status 2; its message is above; with that mended the same command goes on"
+        in done.stdout
+    )
     assert "no such key" in done.stdout
     wait_for(lambda: not working_in(tmp_path), seconds=10)
 
