@@ -23,12 +23,23 @@ What = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="[ARM:]KEY=VALUE", help="Override a field of all arms' recipes, or of one arm's."),
+    typer.Option(
+        "--set",
+        metavar="[ARM:]KEY=VALUE",
+        help="Override a field of all arms' recipes, of one arm's, or of the study's sections train and evaluate.",
+    ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")]
 MaxRequests = Annotated[int | None, typer.Option(min=1, help="Stop after so many requests, of all arms together.")]
 MaxTokens = Annotated[int | None, typer.Option(min=1, help="Stop before more tokens than this, of all arms together.")]
 MaxCost = Annotated[float | None, typer.Option(min=0, help="Stop before all arms cost more, at the recipes' prices.")]
+NoTrain = Annotated[bool, typer.Option("--no-train", help="Only curate: leave out the study's train and evaluate.")]
+RunCode = Annotated[
+    bool, typer.Option("--allow-code-execution", help="Let humaneval and mbpp run the models' code, in a sandbox.")
+]
+AsStudy = Annotated[
+    Path | None, typer.Option("--as", metavar="STUDY", help="Train on finished runs and evaluate, as this study does.")
+]
 Folder = Annotated[Path | None, typer.Option("--out", help="The comparison's folder.  [default: runs/NAME]")]
 
 
@@ -45,44 +56,80 @@ def compare(
     max_tokens: MaxTokens = None,
     max_cost: MaxCost = None,
     folder: Folder = None,
+    as_study: AsStudy = None,
+    no_train: NoTrain = False,
+    allow_code_execution: RunCode = False,
 ) -> None:
     """Run the arms of a study and compare them, or compare runs that are there.
 
+    tagevol compare recipes/quickstart
+
+    tagevol compare runs/tacos runs/random --as recipes/tacos/studies/trained.yaml
+
     Each arm is a run folder of its own, and all share one request store: the same command goes on after an
-    interruption and asks nothing twice. Writes compare.json and a page, report.html.
+    interruption and asks nothing twice. Where the study has sections train and evaluate, a model is trained on each arm
+    at equal size for each seed, and the models are compared on the same problems. Writes compare.json and report.html.
     """
     from .engines.usage import Limits
+    from .study.file import is_of_section
 
     if _are_runs(what):
-        if settings or limit or max_requests or max_tokens or max_cost:
-            raise RecipeError("compare: finished runs are compared as they are; --set, --limit, --max-… need a study")
-        _compare_runs(what, folder)
+        asked = limit or max_requests or max_tokens or max_cost or no_train
+        if asked or not all(as_study and is_of_section(text) for text in settings or []):
+            raise RecipeError(
+                "compare: finished runs are compared as they are; --set, --limit, --max-… need a study (--set train.… "
+                "and --set evaluate.… also go with --as STUDY)"
+            )
+        _compare_runs(what, folder, as_study, settings or [], allow_code_execution)
+    elif as_study:
+        raise RecipeError("compare: --as is for finished runs; a study trains as it says itself")
     elif len(what) > 1:
         raise RecipeError(f"compare: expected one study, or run folders (run.json); got {' '.join(map(str, what))}")
     else:
-        _compare_study(what[0], settings or [], limit, Limits(max_requests, max_tokens, max_cost), folder)
+        caps, sections = Limits(max_requests, max_tokens, max_cost), () if no_train else ("train", "evaluate")
+        _compare_study(what[0], settings or [], limit, caps, folder, sections, allow_code_execution)
 
 
 def _are_runs(what: Sequence[Path]) -> bool:
     return all((path / "run.json").exists() for path in what) or (len(what) > 1 and all(path.is_dir() for path in what))
 
 
-def _compare_runs(runs: Sequence[Path], folder: Path | None) -> None:
-    from .study import compare_runs
+def _compare_runs(
+    runs: Sequence[Path], folder: Path | None, as_study: Path | None, settings: list[str], run_code: bool
+) -> None:
+    from .study import compare_runs, load_study, train_runs
 
     folder = folder or Path("runs") / _together([path.resolve().name for path in runs])
-    _show(compare_runs(runs, folder, _command()), folder)
+    if as_study is None:
+        _show(compare_runs(runs, folder, _command()), folder)
+        return
+    study, _ = load_study(recipe_path(as_study), settings)
+    _say(f"{len(runs)} runs, trained as {study.name} → {folder}")
+    comparison = train_runs(study, runs, folder, _command(), _say, run_code=run_code)
+    _show(comparison, folder)
+    _check_trained(comparison, folder)
 
 
-def _compare_study(path: Path, settings: list[str], limit: int | None, caps: Any, folder: Path | None) -> None:
+def _compare_study(
+    path: Path,
+    settings: list[str],
+    limit: int | None,
+    caps: Any,
+    folder: Path | None,
+    sections: tuple[str, ...],
+    run_code: bool,
+) -> None:
     from .study import arms_of, load_study, run_study
+    from .study.file import is_of_section
 
-    study, file = load_study(recipe_path(path))
+    study, file = load_study(recipe_path(path), settings)
+    settings = [text for text in settings if not is_of_section(text)]
+    study = study.model_copy(update={name: None for name in ("train", "evaluate") if name not in sections})
     arms = arms_of(study, file, settings, limit)
     folder = folder or Path("runs") / (study.name + _suffix(settings, limit))
     _say(f"{study.name}: {len(arms)} arms → {folder}")
     try:
-        comparison = run_study(study, arms, folder, _command(), caps, _tell)
+        comparison = run_study(study, arms, folder, _command(), caps, _tell, _say, run_code=run_code)
     except TagEvolError:
         if (folder / "compare.json").exists():
             _page(folder)  # of what there is
@@ -91,6 +138,16 @@ def _compare_study(path: Path, settings: list[str], limit: int | None, caps: Any
     if comparison.failed:
         raise DataError(
             f"{_of(study, comparison)} failed ({', '.join(comparison.failed)}); the others are compared in {folder}"
+        )
+    _check_trained(comparison, folder)
+
+
+def _check_trained(comparison: Comparison, folder: Path) -> None:
+    names = comparison.trained.failed if comparison.trained else []
+    if names:
+        raise DataError(
+            f"{comparison.name}: {len(names)} trainings or evaluations failed ({', '.join(names[:5])}"
+            f"{', …' if len(names) > 5 else ''}); the others are compared in {folder}, the same command tries again"
         )
 
 
@@ -124,18 +181,17 @@ _COLUMNS = {
 
 
 def _show(comparison: Comparison, folder: Path) -> None:
-    """The table of all arms, what makes them hard to compare, and where the page is."""
+    """The tables of all arms, what makes them hard to compare, and where the page is."""
+    from .study.trained.table import trained_lines
+
     used = [name for name in _COLUMNS if name in comparison.definitions]
     lines = [["", *(_COLUMNS[name] for name in used)]]
     for one in comparison.outcomes:
         done = one.status == "complete"
         lines.append([one.name, *(_value(name, one.figures.get(name)) if done else "–" for name in used)])
-    widths = [max(len(line[place]) for line in lines) for place in range(len(used) + 1)]
-    _say("")
-    for line in lines:
-        cells = [f"{text:>{width}}" for text, width in zip(line[1:], widths[1:], strict=True)]
-        _say(f"  {'  '.join([f'{line[0]:<{widths[0]}}', *cells])}".rstrip())
-    _say("")
+    _table(lines)
+    if comparison.trained:
+        _table(trained_lines(comparison.trained))
     if comparison.by_rule:
         asking = [one.name for one in comparison.outcomes if one.engines]
         who = "" if comparison.by_rule == asking else f" ({', '.join(comparison.by_rule)})"
@@ -144,6 +200,16 @@ def _show(comparison: Comparison, folder: Path) -> None:
         _say(f"note: {doubt}")
     _say(f"figures: {folder / 'compare.json'}")
     _say(f"report: {_page(folder)}")
+
+
+def _table(lines: list[list[str]]) -> None:
+    """Columns as wide as need be, the first one to the left."""
+    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    _say("")
+    for line in lines:
+        cells = [f"{text:>{width}}" for text, width in zip(line[1:], widths[1:], strict=True)]
+        _say(f"  {'  '.join([f'{line[0]:<{widths[0]}}', *cells])}".rstrip())
+    _say("")
 
 
 def _value(name: str, value: float | None) -> str:

@@ -10,8 +10,12 @@ import sys
 from pathlib import Path
 from typing import IO
 
+from .child import child_environment
 from .errors import MissingExtraError, RecipeError, TagEvolError
 from .project import project_file
+
+_GUARD = Path(__file__).parent / "engines" / "child_guard.py"
+_GRACE_SECONDS = "10"  # that a child has to end when it must
 
 
 def launch_training(run_folder: Path, sft: Path, accelerate: str | None, arguments: list[str]) -> Path:
@@ -19,19 +23,38 @@ def launch_training(run_folder: Path, sft: Path, accelerate: str | None, argumen
     if not sft.is_file():
         raise RecipeError(f"{sft}: no such training recipe")
     model = run_folder / sft.stem
-    name = accelerate or ("single_gpu" if shutil.which("nvidia-smi") else "cpu")
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_cpu_threads_per_process", "2"]
-    launch += [
-        "--config_file",
-        str(project_file(f"accelerate_configs/{name}.yaml")),
-        str(project_file("scripts/sft.py")),
-    ]
-    launch += ["--config", str(sft), "--curated", str(run_folder), "--output_dir", str(model), *arguments]
+    launch = [*launcher(accelerate), "--config", str(sft), "--curated", str(run_folder), "--output_dir", str(model)]
+    launch += arguments
     before = _text(model / "train.json")
     _call(launch, "training", "train")
     if _text(model / "train.json") != before:
         (model / "eval.json").unlink(missing_ok=True)  # it was about the model before
     return model
+
+
+def launcher(accelerate: str | None) -> list[str]:
+    """The command that trains, but for its arguments; on one GPU or on the CPU if `accelerate` names nothing else."""
+    name = accelerate or ("single_gpu" if shutil.which("nvidia-smi") else "cpu")
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_cpu_threads_per_process", "2"]
+    config = project_file(f"accelerate_configs/{name}.yaml")
+    return [*launch, "--config_file", str(config), str(project_file("scripts/sft.py"))]
+
+
+def call_guarded(command: list[str], log: Path) -> int:
+    """Run a command in a child that is ended with us, however we end; what it says goes to the file `log`.
+
+    Returns:
+        Its exit status; below 0 where it did not end by itself.
+    """
+    guarded = [sys.executable, str(_GUARD), str(os.getpid()), _GRACE_SECONDS, *command]
+    environment = {**child_environment(), "TOKENIZERS_PARALLELISM": "false"}
+    with log.open("wb") as file:
+        guard = subprocess.Popen(
+            guarded, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, env=environment
+        )
+        with guard:  # its input stays open so long: the end of it means the end of the child
+            said = guard.stdout.read().split() if guard.stdout else []
+    return int(said[-1]) if len(said) > 1 else -1
 
 
 def launch_evaluation(run_folder: Path, model: Path, output: IO[str] | None = None) -> None:

@@ -83,15 +83,25 @@ def _local(options: Any, key: str, folder: Path) -> None:
         options[key] = [str(folder / one) if isinstance(one, str) and (folder / one).exists() else one for one in value]
 
 
-def _override(body: dict[str, Any], text: str) -> None:
+def setting(text: str) -> tuple[str, Any]:
+    """What `--set` was given: a key, and its value read as YAML.
+
+    Raises:
+        RecipeError: If it is not `key=value`.
+    """
     key, sign, value = text.partition("=")
     if not sign or not key:
         raise RecipeError(f"--set {text}: expected key=value, as --set data.limit=100")
     try:
-        parsed = yaml.safe_load(value)
+        return key, yaml.safe_load(value)
     except yaml.YAMLError as fault:
         raise RecipeError(f"--set {text}: the value is not valid YAML ({' '.join(str(fault).split())})") from None
+
+
+def _override(body: dict[str, Any], text: str) -> None:
+    key, parsed = setting(text)
     if key == "data.source":
+        value = text.partition("=")[2]
         if Path(value).exists():
             parsed = str(Path(value).resolve())
         if isinstance(body.get("data"), dict):

@@ -114,13 +114,21 @@ def test_errors_are_one_line_and_status_2(place, arguments, message):
     assert not (place / "runs").exists()
 
 
+@pytest.mark.slow
 def test_finished_runs_take_no_settings(place):
     for name in ("a", "b"):
         (place / name).mkdir()
         (place / name / "run.json").write_text('{"status": "complete"}')
-    done = tagevol("compare", "a", "b", "--limit", "3", folder=place)
-    assert done.returncode == 2
-    assert "--set, --limit, --max-… need a study" in done.stderr
+    for options in (("--limit", "3"), ("--set", "train.seeds=[1]"), ("--as", "study.yaml", "--set", "data.limit=3")):
+        done = tagevol("compare", "a", "b", *options, folder=place)
+        assert done.returncode == 2
+        assert "--set, --limit, --max-… need a study" in done.stderr
+    for arguments, message in (
+        (("a", "b", "--as", "study.yaml"), "the study two has no section train, so nothing can be trained as it does"),
+        (("study.yaml", "--as", "study.yaml"), "--as is for finished runs; a study trains as it says itself"),
+    ):
+        done = tagevol("compare", *arguments, folder=place)
+        assert (done.returncode, done.stderr.strip()) == (2, f"error: compare: {message}")
 
 
 def status_of(run):

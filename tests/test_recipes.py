@@ -11,11 +11,13 @@ from tagevol_hf.prompts import load_prompt
 from tagevol_hf.recipe import recipe_from
 from tagevol_hf.recipe_file import load_recipe
 from tagevol_hf.study import arms_of, load_study, run_study
+from tagevol_hf.study.trained.comparing import check_sections
 
 ROOT = Path(__file__).parent.parent / "recipes"
-STUDIES = sorted(ROOT.glob("**/studies/*.yaml"))
+TRAINED = sorted({*ROOT.glob("**/studies/trained.yaml"), ROOT / "quickstart" / "study.yaml"})
+STUDIES = sorted({*ROOT.glob("**/studies/*.yaml")} - {*TRAINED})
 TRAINING = sorted(ROOT.glob("**/sft-*.yaml"))
-CURATING = sorted({*ROOT.glob("**/*.yaml")} - {*STUDIES, *TRAINING})
+CURATING = sorted({*ROOT.glob("**/*.yaml")} - {*STUDIES, *TRAINED, *TRAINING})
 LOCAL = {  # the columns of the data set on the Hub: instruction, input, response
     "math": ("question", None, "answer"),
     "code": ("instruction", "input", "output"),
@@ -160,3 +162,13 @@ def test_each_study_is_one_command(file, tmp_path, monkeypatch):
     assert not found.failed, found.failed
     assert len(found.outcomes) == ARMS[file.stem]
     assert (tmp_path / "compared" / "compare.json").exists()
+
+
+@pytest.mark.parametrize("file", TRAINED, ids=lambda file: str(file.relative_to(ROOT)))
+def test_each_study_with_trainings_is_valid(file):
+    """The quickstart's is run in test_study_training.py; the others need models that are not here."""
+    study, source = load_study(file)
+    assert len(arms_of(study, source)) >= 3
+    check_sections(study.train, study.evaluate, run_code=False)
+    assert (ROOT.parent / "accelerate_configs" / f"{study.train.accelerate or 'cpu'}.yaml").is_file()
+    assert study.evaluate.against in study.arm_names

@@ -100,19 +100,39 @@ def response_loss(model: Any, encoded: Dataset, *, pad_id: int, batch_size: int 
     Raises:
         DataError: If no token is labelled.
     """
-    rows = sorted(zip(encoded["input_ids"], encoded["labels"], strict=True), key=lambda row: len(row[0]))
-    total, count = 0.0, 0
-    with progress(label, len(rows)) as advance:
-        for start in range(0, len(rows), batch_size):
-            batch = rows[start : start + batch_size]
-            loss, tokens = _batch_loss(model, batch, pad_id)
-            total, count = total + loss, count + tokens
-            for _ in batch:
-                advance()
+    rows = row_losses(model, encoded, pad_id=pad_id, batch_size=batch_size, label=label)
+    total, count = math.fsum(loss for loss, _ in rows), sum(tokens for _, tokens in rows)
     if count == 0:
         raise DataError(f"none of {len(rows)} held-out rows has a token to score; raise max_length")
     mean = total / count
     return Loss(mean, math.exp(mean) if mean < 700 else math.inf, len(rows), count)
+
+
+def row_losses(
+    model: Any, encoded: Dataset, *, pad_id: int, batch_size: int = 8, label: str = "scoring"
+) -> list[tuple[float, int]]:
+    """Score the labelled tokens of each encoded row by itself.
+
+    Args:
+        model: A causal language model of transformers.
+        encoded: As for `response_loss`.
+        pad_id: Likewise.
+        batch_size: Likewise.
+        label: Words beside the progress bar.
+
+    Returns:
+        (summed negative log-likelihood in nats, number of scored tokens) of each row, in the order of the rows.
+    """
+    rows = list(zip(encoded["input_ids"], encoded["labels"], strict=True))
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index][0]))
+    found: list[tuple[float, int]] = [(0.0, 0)] * len(rows)
+    with progress(label, len(rows)) as advance:
+        for start in range(0, len(rows), batch_size):
+            batch = order[start : start + batch_size]
+            for index, scored in zip(batch, _batch_losses(model, [rows[n] for n in batch], pad_id), strict=True):
+                found[index] = scored
+                advance()
+    return found
 
 
 def replies(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], *, new_tokens: int = 64) -> list[str]:
@@ -177,8 +197,8 @@ def _seeds(rows: Dataset) -> list[str]:
     return [seed or row_id for seed, row_id in zip(seeds, ids, strict=True)]
 
 
-def _batch_loss(model: Any, batch: Sequence[tuple[list[int], list[int]]], pad_id: int) -> tuple[float, int]:
-    """Summed negative log-likelihood in nats, and the number of scored tokens."""
+def _batch_losses(model: Any, batch: Sequence[tuple[list[int], list[int]]], pad_id: int) -> list[tuple[float, int]]:
+    """Summed negative log-likelihood in nats, and the number of scored tokens, of each row."""
     import torch
 
     width = max(len(ids) for ids, _ in batch)
@@ -195,4 +215,5 @@ def _batch_loss(model: Any, batch: Sequence[tuple[list[int], list[int]]], pad_id
     losses = torch.nn.functional.cross_entropy(
         logits.float().flatten(0, 1), targets.flatten(), ignore_index=MASKED, reduction="none"
     )
-    return float(losses.double().sum()), int((targets != MASKED).sum())
+    sums, counts = losses.double().view(targets.shape).sum(1), (targets != MASKED).sum(1)
+    return list(zip(sums.tolist(), counts.tolist(), strict=True))

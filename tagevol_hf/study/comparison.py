@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from .arms import Arm
 from .doubts import doubts_of
 from .figures import DEFINITIONS
 from .outcome import Outcome, finished
+from .trained.comparing import Trained
 
 _FORMAT = 1
 _OWN = ("name", "measure")  # of recipes; that these differ says nothing
@@ -33,6 +34,7 @@ class Comparison:
         doubts: What makes the arms hard to compare, one line each.
         differences: Key of the recipes → its value in each complete arm, where they differ.
         recipes: Arm → {recipe: its file, set: what was changed in it}.
+        trained: Trainings and evaluations of the arms; None where the study has none.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Comparison:
     doubts: tuple[str, ...] = ()
     differences: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    trained: Trained | None = None
 
     @classmethod
     def of(
@@ -90,8 +93,16 @@ class Comparison:
             if any(engine["language_model"] is False for engine in outcome.engines.values())
         ]
 
+    def with_trained(self, trained: Trained) -> Comparison:
+        """With what became of the trainings, and with what makes those hard to compare."""
+        doubts = list(self.doubts) + list(trained.doubts)
+        if self.by_rule:
+            doubts.append(f"The built-in rule engine made data of {', '.join(self.by_rule)}: the models learned that.")
+        return replace(self, trained=trained, doubts=tuple(doubts))
+
     def plain(self, folder: Path) -> dict[str, Any]:
         """As plain values of JSON; folders of runs count from `folder`."""
+        trained = self.trained
         return {
             "format": _FORMAT,
             "name": self.name,
@@ -108,6 +119,9 @@ class Comparison:
             "differences": {key: dict(values) for key, values in self.differences.items()},
             "recipes": {name: dict(values) for name, values in self.recipes.items()},
             "arms": [outcome.plain(folder) for outcome in self.outcomes],
+            "trainings": [dict(one) for one in trained.trainings] if trained else [],
+            "evaluations": [dict(one) for one in trained.evaluations] if trained else [],
+            "contrasts": [dict(one) for one in trained.contrasts] if trained else [],
         }
 
     def save(self, folder: Path) -> Path:

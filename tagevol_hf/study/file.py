@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from ..errors import RecipeError
 from ..recipe import valid_part
-from ..recipe_file import yaml_mapping
+from ..recipe_file import setting, yaml_mapping
 from ..recipe_measuring import MeasureStep
 from ..recipe_parts import Part
+from .trained.options import Evaluate, Train, checked, located
 
 FILES = ("source", "prompt", "method", "start", "from", "add")  # last parts of keys whose values may be files
 _ARM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,99}")
-_TAKEN = ("store.sqlite", "compare.json", "report.html", "study.yaml")
+_SECTIONS = {"train": "seeds=[0]", "evaluate": "limit=50"}  # with a field, for messages
+_TAKEN = ("store.sqlite", "compare.json", "report.html", "study.yaml", "trained")
 
 
 class ArmOptions(Part):
@@ -70,6 +74,8 @@ class Study(Part):
         measure: How all arms are measured, in the place of the recipes' own step `measure`; `by` counts for the arms
             whose method has such a column.
         plot: Figures that are drawn; by default difficulty, obedience of the replies and the rejected share.
+        train: How a model is trained on what each arm selected; None does not.
+        evaluate: What these models are to do.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -81,6 +87,8 @@ class Study(Part):
     engines: dict[str, str] | None = None
     measure: MeasureStep = MeasureStep()
     plot: list[str] = Field(default=["difficulty", "reply_obedience", "rejected_share"])
+    train: Train | None = None
+    evaluate: Evaluate | None = None
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -93,15 +101,24 @@ class Study(Part):
             raise ValueError("expected either arms, as {tag-evol: {}, evol-instruct: {recipe: …}}, or a sweep")
         if self.recipe is None and (self.sweep or any(arm.recipe is None for arm in self.arms.values())):
             raise ValueError("recipe: expected a recipe's file, or one for each arm")
-        _check_names([self.sweep.arm_name(value) for value in self.sweep.values] if self.sweep else list(self.arms))
+        _check_names(self.arm_names)
+        if self.evaluate is not None and self.train is None:
+            raise ValueError("evaluate: expected a section train, as {sft: FILE}: trained models are evaluated")
         return self
 
+    @property
+    def arm_names(self) -> list[str]:
+        """Of the arms, those of a sweep written out."""
+        return [self.sweep.arm_name(value) for value in self.sweep.values] if self.sweep else list(self.arms)
 
-def load_study(path: str | Path) -> tuple[Study, Path]:
+
+def load_study(path: str | Path, settings: Sequence[str] = ()) -> tuple[Study, Path]:
     """Read a study.
 
     Args:
         path: The YAML file, or the folder that holds it as `study.yaml`.
+        settings: `key=value` each, as `train.seeds=[0]` or `evaluate.data.gsm8k=FILE`; those that are not of the
+            sections `train` and `evaluate` are passed over, see `arms_of`.
 
     Returns:
         The study, and its file. Paths in it count from the file's folder.
@@ -111,8 +128,32 @@ def load_study(path: str | Path) -> tuple[Study, Path]:
     """
     file = Path(path) / "study.yaml" if Path(path).is_dir() else Path(path)
     body = yaml_mapping(file, "study", "name, recipe, arms or sweep")
+    for text in settings:
+        if is_of_section(text):
+            _set(body, text)
     study: Study = valid_part(Study, body, str(file))
-    return study, file
+    train = located(study.train, file) if study.train else None
+    evaluate = checked(study.evaluate, file, study.arm_names) if study.evaluate else None
+    return study.model_copy(update={"train": train, "evaluate": evaluate}), file
+
+
+def is_of_section(text: str) -> bool:
+    """Whether a setting is one of the section `train` or `evaluate`, not of the arms' recipes."""
+    return text.partition("=")[0].partition(".")[0] in _SECTIONS
+
+
+def _set(body: dict[str, Any], text: str) -> None:
+    key, value = setting(text)
+    *path, last = key.split(".")
+    if not path:
+        raise RecipeError(f"--set {text}: name a field of the section, as {last}.{_SECTIONS[last]}")
+    part = body
+    for name in path:
+        part[name] = {} if part.get(name) is None else part[name]
+        part = part[name]
+        if not isinstance(part, dict):
+            raise RecipeError(f"--set {text}: {name} holds no fields")
+    part[last] = value
 
 
 def local(value: Any, key: str, folder: Path) -> Any:

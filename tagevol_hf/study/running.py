@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,17 @@ import filelock
 
 from .. import __version__
 from ..engines.usage import Limits as Caps
-from ..errors import DataError, LimitError, TagEvolError
+from ..errors import DataError, LimitError, RecipeError, TagEvolError
 from ..pipeline import curate
 from ..recipe import Limits, Recipe
 from ..run_folder import read_run
 from ..step_record import StepRecord
 from .arms import Arm
-from .comparison import Comparison
+from .comparison import Comparison, compare_runs
 from .file import FILES, Study
 from .outcome import Outcome, finished, not_run, unfinished
+from .trained.comparing import check_sections, train_and_evaluate
+from .trained.training import Say
 
 Tell = Callable[[str, StepRecord | None], None]
 
@@ -31,8 +34,13 @@ def run_study(
     command: str = "",
     caps: Caps | None = None,
     tell: Tell | None = None,
+    say: Say | None = None,
+    *,
+    run_code: bool = False,
 ) -> Comparison:
-    """Run all arms and compare them. A second run asks nothing again, and goes on where the first one ended.
+    """Run all arms, train on them where the study says so, and compare them.
+
+    A second run asks nothing and trains nothing again, and goes on where the first one ended.
 
     Args:
         study: The study.
@@ -41,12 +49,60 @@ def run_study(
         command: The command line, for the record.
         caps: Caps on all arms together, in the place of the recipes' own.
         tell: Called with an arm's name and the record of each step that ends; with None where the arm was finished.
+        say: Called with a line for each training and evaluation that begins.
+        run_code: Whether code that a trained model wrote may be run, in a sandbox, for humaneval and mbpp.
 
     Raises:
         EngineError: If an engine or the store fails; likewise LimitError at a cap. What is there is compared before.
         DataError: If the folder is no study's, or another process works in it. An arm of which no row is left does
-            not raise: it is an outcome.
+            not raise, nor does a training or an evaluation that fails: these are outcomes.
+        RecipeError: If the training recipe cannot be read, or a task lacks what it needs; before anything is asked.
     """
+    check_sections(study.train, study.evaluate, run_code=run_code)
+    with _held(folder):
+        comparison = _run_all(study, arms, folder, command, caps or Caps(), tell or (lambda arm, step: None))
+        return _trained(study, comparison, folder, say or (lambda line: None), run_code)
+
+
+def train_runs(
+    study: Study,
+    runs: Sequence[Path],
+    folder: Path,
+    command: str = "",
+    say: Say | None = None,
+    *,
+    run_code: bool = False,
+) -> Comparison:
+    """Train on finished runs and evaluate the models, as a study does with its own arms.
+
+    Args:
+        study: Its sections `train` and `evaluate` count; the runs are compared with the first one where it names none
+            of them as `against`.
+        runs: At least two.
+        folder: Of `compare.json`, the models and the evaluations.
+        command: The command line, for the record.
+        say: Called with a line for each training and evaluation that begins.
+        run_code: As for `run_study`.
+
+    Raises:
+        RecipeError: If the study has no section `train`; else as `run_study` and `compare_runs`.
+    """
+    if study.train is None:
+        raise RecipeError(f"compare: the study {study.name} has no section train, so nothing can be trained as it does")
+    check_sections(study.train, study.evaluate, run_code=run_code)
+    with _held(folder):
+        comparison = compare_runs(runs, folder, command)
+        names = [one.name for one in comparison.outcomes]
+        evaluate = study.evaluate
+        if evaluate is not None and evaluate.against not in names:
+            evaluate = evaluate.model_copy(update={"against": names[0]})
+        study = study.model_copy(update={"evaluate": evaluate})
+        return _trained(study, comparison, folder, say or (lambda line: None), run_code)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """The folder for this process alone."""
     if (folder / "run.json").exists():
         raise DataError(f"{folder}: a run folder; give the study another folder by --out")
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +112,7 @@ def run_study(
     except filelock.Timeout:
         raise DataError(f"{folder}: another process is working on this study; wait for it or end it") from None
     try:
-        return _run_all(study, arms, folder, command, caps or Caps(), tell or (lambda arm, step: None))
+        yield
     finally:
         lock.release()
 
@@ -72,6 +128,17 @@ def _run_all(study: Study, arms: Sequence[Arm], folder: Path, command: str, caps
         _compared(study, arms, [*outcomes, *rest], command).save(folder)
         raise
     comparison = _compared(study, arms, outcomes, command)
+    comparison.save(folder)
+    return comparison
+
+
+def _trained(study: Study, comparison: Comparison, folder: Path, say: Say, run_code: bool) -> Comparison:
+    """The comparison with what was trained on the arms."""
+    if study.train is None:
+        return comparison
+    runs = {one.name: one.folder for one in comparison.outcomes if one.status == "complete"}
+    trained = train_and_evaluate(study.train, study.evaluate, runs, folder, run_code=run_code, say=say)
+    comparison = comparison.with_trained(trained)
     comparison.save(folder)
     return comparison
 

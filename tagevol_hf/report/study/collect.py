@@ -30,6 +30,7 @@ from .tables import (
     steps_of,
     table_of,
 )
+from .trained import TrainedPart, trained_of
 
 _MOST_LINES = 6
 
@@ -46,6 +47,7 @@ class StudyPage:
     by_rule: str
     doubts: tuple[str, ...]
     main: Table
+    trained: TrainedPart | None
     curves: tuple[LineChart, ...]
     bars: tuple[BarChart, ...]
     groups: tuple[LineChart, ...]
@@ -86,6 +88,7 @@ def collect(folder: Path) -> StudyPage:
         by_rule=_by_rule([str(name) for name in list_of(body.get("by_rule"))], arms),
         doubts=tuple(without_secrets(text)[:1000] for text in list_of(body.get("doubts"))),
         main=table_of(MAIN, arms, definitions),
+        trained=trained_of(body),
         curves=curves,
         bars=() if curves else _bars(done, plot, definitions),
         groups=_groups(done, plot, definitions),
