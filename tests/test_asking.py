@@ -199,6 +199,7 @@ def flaky(shares, seed=0):
     return script
 
 
+@pytest.mark.slow
 def test_all_faults_at_once_lose_no_row_and_deliver_none_that_is_not_valid():
     from tagevol_hf import OpenTagger
 

@@ -81,6 +81,7 @@ def test_plan_counts_requests_and_asks_nothing(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

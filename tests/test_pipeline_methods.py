@@ -53,6 +53,7 @@ def test_each_way_of_tagging_leads_to_evolved_rows(source, tmp_path, method):
     assert list(pool.summary()["sources"]) == ["t"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["paper", "release-math", "random"])
 def test_each_variant_with_a_review(source, tmp_path, variant):
     steps = ({"tag_evol": {"budgets": [1, 3], "variant": variant}}, {"review": {"reject": ["tag_not_integrated"]}})

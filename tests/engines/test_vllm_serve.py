@@ -364,6 +364,7 @@ def test_a_server_that_stops_to_listen_and_does_not_end_is_killed(fake, engine_o
     assert "s without an answer to /health" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_between_two_streams_is_started_again(fake, engine_of):
     engine = engine_of()
     assert len(dict(engine.stream(questions(3)))) == 3
@@ -425,6 +426,7 @@ def test_a_server_that_ignores_sigterm_is_killed(fake, engine_of, monkeypatch):
     assert fake.left() == []
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_dropped_ends_its_server(fake, engine_of):
     engine = VLLMServeEngine("org/m", program=fake.program)
     dict(engine.stream(questions(1)))

@@ -71,6 +71,7 @@ def test_final_answers(text, found):
     assert final_answer(text) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [

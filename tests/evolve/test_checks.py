@@ -181,6 +181,7 @@ ADDED = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "instruction", "given"),
     [

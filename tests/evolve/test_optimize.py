@@ -69,6 +69,7 @@ def test_sampling_is_as_published():
     assert len({sampling.seed for sampling in written[:2]}) == 2
 
 
+@pytest.mark.slow
 def test_mini_batches_differ_and_stay_out_of_the_development_set():
     found = run(World([[8, 8], [6, 6], [4, 4], [2, 2], [2, 2]]))
     batches = [set(step.batch) for step in found.steps]
@@ -158,6 +159,7 @@ def test_too_many_evolutions():
         run(World([]), evolutions=11)
 
 
+@pytest.mark.slow
 def test_the_order_of_the_rows_has_no_say():
     expected = run(World([[7, 4], [5, 5]]))
     assert run(World([[7, 4], [5, 5]]), rows().shuffle(seed=3)) == expected

@@ -42,6 +42,7 @@ def run(variant, data, budgets=(1, 3, 5)):
     return VARIANTS[variant](moody(variant)).apply(draw_candidates(data, POOL, budgets, variant=variant))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_same_rows_by_id(variant):
     data = seeds(60)

@@ -218,6 +218,7 @@ def moody(request):
     return "no" if digest[0] % 4 == 0 else longer(request)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [EvolInstruct, AutoEvol])
 def test_shuffled_or_in_two_halves_the_same_rows_by_id(kind):
     def run(data):

@@ -22,6 +22,7 @@ def evolved(variant, text, budget=3, data=None, **options):
     return VARIANTS[variant](ScriptedEngine(lambda request: text), attempts=1, **options).apply(drawn)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("budget", range(1, 8))
 def test_the_built_in_engine_keeps_every_budget(variant, budget):

@@ -161,6 +161,7 @@ def configuration(number):
     return rows, draw.randint(0, len(rows) + 10), draw.choice(ALLOCATIONS), draw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tens", range(20))
 def test_exactly_n_distinct_rows_in_200_random_configurations(tens):
     for number in range(10 * tens, 10 * tens + 10):

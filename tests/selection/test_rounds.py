@@ -30,6 +30,7 @@ def compare_counted(rows, **options):
     return done, planned[0], engine.asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orders", ["both", "one"])
 @pytest.mark.parametrize("plan", PLANS)
 def test_calls_planned_are_calls_made(plan, orders):

@@ -62,6 +62,7 @@ def test_a_chain_through_all_blocks_is_one_group():
     assert len(found) == 1499
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eps", [0.0, 0.05])
 def test_memory_is_flat_where_all_names_are_neighbours(eps):
     vectors = unit(np.ones((3000, 16)))

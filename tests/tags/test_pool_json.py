@@ -50,6 +50,7 @@ def is_written_in_one_way(text):
 texts = st.text(st.characters(exclude_categories=()), max_size=4).filter(is_written_in_one_way)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(texts, st.dictionaries(texts, st.integers(1, 2**31 - 1), min_size=1), min_size=1), texts)
 def test_any_pool_survives(tmp_path_factory, counts, source):

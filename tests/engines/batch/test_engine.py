@@ -523,6 +523,7 @@ CALLS = {"upload": ("POST", "/v1/files"), "create": ("POST", "/v1/batches"), "lo
 FIRST = ("upload", "429"), ("create", "reset"), ("look", "500")  # the others take the same ways
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "fault"),
     [
@@ -539,6 +540,7 @@ def test_transient_faults_are_tried_again(vendor_of, engine_of, place, fault):
     assert len(vendor.batches) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["429", "500", "reset"])
 def test_a_download_that_breaks_is_tried_again(vendor_of, engine_of, fault):
     vendor = vendor_of(call=Once("/v1/files/", TRANSIENT[fault], "GET"))
@@ -595,6 +597,7 @@ def test_a_vendor_that_is_not_there(engine_of):
         texts(engine_of(f"http://127.0.0.1:{free_port()}/v1", patience=1.0), questions(1))
 
 
+@pytest.mark.slow
 def test_closing_the_engine_ends_a_wait(vendor_of, engine_of):
     vendor = vendor_of()
     vendor.open_gate.clear()
