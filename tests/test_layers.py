@@ -12,6 +12,8 @@ import tagevol_hf
 
 PACKAGE = Path(tagevol_hf.__file__).parent
 
+CLI = ("cli", "cli_store", "cli_compare", "cli_eval", "cli_schema", "cli_hub", "cli_show")
+
 # Lower layers first; modules of one line may import each other only inside the same folder or file.
 LAYERS = (
     (
@@ -37,6 +39,7 @@ LAYERS = (
         "recipe_evolving",
         "recipe_selecting",
         "recipe_measuring",
+        "recipe_cleaning",
         "recipe_steps",
         "recipe_file",
         "plan",
@@ -52,8 +55,10 @@ LAYERS = (
         "launch",
         "curate_first",
         "metrics",
+        "schema",
+        "story",
     ),
-    ("cli", "cli_store", "cli_compare", "cli_eval"),
+    CLI,
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SIDEWAYS = LAYERS[4]  # these do not know each other
@@ -72,7 +77,7 @@ OWNERS = {
     "sentence_transformers": {"tags/embed"},
     "model2vec": {"tags/embed"},
     "aiohttp": {"engines"},
-    "typer": {"cli", "cli_store", "cli_compare", "cli_eval"},
+    "typer": {*CLI},
     "jinja2": {"report", "training"},
     "snowballstemmer": {"tags/rule"},
     "py3langid": {"evolve/language"},
