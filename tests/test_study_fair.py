@@ -1,6 +1,7 @@
 """Fair arms without training: equal budgets, rows that nobody selected, what is refused, what is doubtful."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from datasets import Dataset
@@ -11,10 +12,13 @@ from tagevol_hf.study import load_study, run_study
 from tagevol_hf.study.trained.budgets import Pool, budget_of, draw, drawn_rows, saved_subset
 from tagevol_hf.study.trained.comparing import Trained, check_sections
 from tagevol_hf.study.trained.doubts import doubts_of_trained
+from tagevol_hf.study.trained.evaluating import Means, is_there, key_of
+from tagevol_hf.study.trained.options import Evaluate
 from tagevol_hf.study.trained.pools import held_out_of
 from tagevol_hf.study.trained.table import trained_lines
-from tagevol_hf.study.trained.training import message_of
+from tagevol_hf.study.trained.training import Training, message_of
 from tagevol_hf.training.curated import load_curated
+from tagevol_hf.training.record import write_json
 
 TRAIN = "train: {sft: sft.yaml}\n"
 
@@ -300,3 +304,30 @@ def test_why_a_child_failed_is_its_own_last_error(tmp_path):
     assert message_of(log, 2, "/m/a") == "no config"
     log.write_text("Killed\n")
     assert message_of(log, -9) == f"ended with status -9; see {log}"
+
+
+def test_a_result_counts_while_model_options_and_data_are_the_same(tmp_path):
+    job = Training("one", "rows", 0, tmp_path / "model", digest="0f")
+    (tmp_path / "model" / "evals").mkdir(parents=True)
+    write_json(tmp_path / "model" / "evals" / "gsm8k.json", {"task": "gsm8k"})
+    (tmp_path / "sums.jsonl").write_text("1")
+    means = Means(None, "", {}, 512, tmp_path / "store.sqlite", run_code=False)
+    evaluate = Evaluate(tasks=["gsm8k", "ifeval"], data={"gsm8k": str(tmp_path / "sums.jsonl")}, limit=3)
+
+    def counts(options=evaluate, model=job, task="gsm8k"):
+        return is_there(model, task, key_of(options, task, model, means))
+
+    assert not counts()
+    write_json(tmp_path / "model" / "evals" / "evaluated.json", {"gsm8k": key_of(evaluate, "gsm8k", job, means)})
+    assert counts()
+    assert not counts(task="ifeval")
+    assert not counts(model=replace(job, digest="10"))
+    for change in ({"limit": 4}, {"engine": "transformers"}, {"max_new_tokens": 9}, {"judge": "builtin"}):
+        assert not counts(evaluate.model_copy(update=change)), change
+    assert counts(evaluate.model_copy(update={"held_out_rows": 9, "against": "two", "max_requests": 9}))
+    (tmp_path / "sums.jsonl").write_text("2")
+    assert not counts()
+    (tmp_path / "sums.jsonl").write_text("1")
+    assert counts()
+    (tmp_path / "model" / "evals" / "gsm8k.json").unlink()
+    assert not counts()

@@ -82,7 +82,7 @@ def evaluate_all(
     if HELD_OUT in evaluate.tasks:
         faults.update(_score(done, evaluate, means, place, say))
     for job in done:
-        lacking = [task for task in evaluate.asking if not _is_there(job, task, _key(evaluate, task, job, means))]
+        lacking = [task for task in evaluate.asking if not is_there(job, task, key_of(evaluate, task, job, means))]
         if lacking:
             faults.update(_ask(evaluate, job, lacking, means, say))
     tasks = list(dict.fromkeys(evaluate.tasks))
@@ -104,7 +104,7 @@ def _score(
     """The losses that are not there yet, all in one child; gives what went wrong."""
     if means.held_out is None:
         return {(str(job.folder), HELD_OUT): means.fault for job in done}
-    lacking = [job for job in done if not _is_there(job, HELD_OUT, _key(evaluate, HELD_OUT, job, means))]
+    lacking = [job for job in done if not is_there(job, HELD_OUT, key_of(evaluate, HELD_OUT, job, means))]
     if not lacking:
         return {}
     say(f"  {HELD_OUT}: {len(lacking)} models on {means.held_out.rows:,} rows ({means.held_out.kind})")
@@ -129,7 +129,7 @@ def _ask(evaluate: Evaluate, job: Training, tasks: Sequence[str], means: Means, 
     faults: dict[tuple[str, str], str] = {}
     rounds = [list(tasks)] if len(tasks) == 1 else [list(tasks), *([task] for task in tasks)]
     for part in rounds:
-        missing = [task for task in part if not _is_there(job, task, _key(evaluate, task, job, means))]
+        missing = [task for task in part if not is_there(job, task, key_of(evaluate, task, job, means))]
         if not missing:
             continue
         say(f"  {job.name}: {', '.join(missing)}")
@@ -137,7 +137,7 @@ def _ask(evaluate: Evaluate, job: Training, tasks: Sequence[str], means: Means, 
         log.parent.mkdir(exist_ok=True)
         status = call_guarded(_command(evaluate, job, missing, means), log)
         faults = {**faults, **_faults([job], missing, evaluate, means, log, status)}
-    there = [task for task in tasks if _is_there(job, task, _key(evaluate, task, job, means))]
+    there = [task for task in tasks if is_there(job, task, key_of(evaluate, task, job, means))]
     return {key: fault for key, fault in faults.items() if key[1] not in there}
 
 
@@ -167,13 +167,14 @@ def _faults(
         for task in tasks:
             if read_json(_file(job, task)).get("task") == task:
                 marks = read_json(_file(job, _MARKS))
-                write_json(_file(job, _MARKS), {**marks, task: _key(evaluate, task, job, means)})
+                write_json(_file(job, _MARKS), {**marks, task: key_of(evaluate, task, job, means)})
             else:
                 faults[str(job.folder), task] = message_of(log, status, str(job.folder))
     return faults
 
 
-def _is_there(job: Training, task: str, key: str) -> bool:
+def is_there(job: Training, task: str, key: str) -> bool:
+    """Whether a result is there, of this key."""
     return read_json(_file(job, _MARKS)).get(task) == key and _file(job, task).is_file()
 
 
@@ -187,8 +188,8 @@ def _file(job: Training, name: str) -> Path:
     return job.folder / "evals" / (name if name == _MARKS else f"{name}.json")
 
 
-def _key(evaluate: Evaluate, task: str, job: Training, means: Means) -> str:
-    """Of all that decides a result."""
+def key_of(evaluate: Evaluate, task: str, job: Training, means: Means) -> str:
+    """A digest of all that decides a result."""
     if task == HELD_OUT:
         rows = means.held_out.digest if means.held_out else ""
         parts: list[Any] = [__version__, job.digest, rows, means.max_length]
