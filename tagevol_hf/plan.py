@@ -64,12 +64,18 @@ def _fan(name: str, options: Any) -> int:
 
 
 def _comparisons(rows: int, options: CompareStep, recipe: Recipe) -> int:
-    """Pair-rows: each membership of a row in `comparisons` pairs, and more for odd clusters and those of one row."""
+    """Pair-rows: each membership of a row in `comparisons` pairs, and more for odd clusters and those of one row.
+
+    With an even number of comparisons and the plan "k-regular" the number is that, whatever the clusters are.
+    """
     k, tagging = recipe.clusters, recipe.option("open_tags")
-    if recipe.option("cluster").assign == "release" and options.plan != "swiss":
+    released = recipe.option("cluster").assign == "release" and options.plan != "swiss"
+    if released:
         rows *= min(k, tagging.max_tags)
     odd = rows if options.plan == "anchor" else k + 1  # one more cluster for the rest
-    pairs = -(-(rows + odd) * options.comparisons // 2)
+    if options.plan == "k-regular" and options.comparisons % 2 == 0 and not released:
+        odd = 0
+    pairs = -(-(rows + odd) * min(options.comparisons, max(1, rows - 1)) // 2)
     return pairs * (2 if options.orders == "both" else 1)
 
 

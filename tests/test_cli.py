@@ -77,7 +77,7 @@ def test_plan_counts_requests_and_asks_nothing(tmp_path):
     assert lines["aspect_tags"][1:4] == ["10", "10", "30"]
     assert lines["tag_evol"][1:4] == ["30", "30", "90"]
     assert lines["respond"][1:4] == ["30", "30", "60"]
-    assert lines["compare"][1:3] == ["30", "78"]
+    assert lines["compare"][1:3] == ["30", "60"]
     assert not (tmp_path / "runs").exists()
 
 

@@ -6,6 +6,7 @@ The released code of the paper compares neighbours once and drops an odd last ro
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -145,6 +146,8 @@ class Field:
         """
         check_plan(plan, comparisons)
         members = self.members(plan, seed)
+        if plan in ("k-regular", "swiss") and all(len(numbers) == 1 for numbers in self.clusters.values()):
+            return self._regular(members, comparisons, seed)
         planned: dict[Pair, int] = {}
         for number, ids in sorted(members.items()):
             if len(ids) > 1:
@@ -154,6 +157,33 @@ class Field:
             for first, second in met:
                 planned.setdefault(pair_of(first, second), number)
         return dict(sorted(planned.items()))
+
+    def _regular(self, members: Mapping[int, Sequence[str]], comparisons: int, seed: int) -> dict[Pair, int]:
+        """Circles over the clusters; those of too few rows for a circle share one with their nearest."""
+        planned: dict[Pair, int] = {}
+        for group in self._circles(members, comparisons):
+            ids = list(itertools.chain(*(members[number] for number in group)))
+            if len(group) > 1:
+                ids.sort(key=lambda row_id: (seed_for(seed, row_id, _STEP), row_id))
+            for first, second in links("k-regular", len(ids), comparisons) if len(ids) > 1 else ():
+                one, two = ids[first], ids[second]
+                homes = self.clusters[one][0], self.clusters[two][0]
+                planned[pair_of(one, two)] = min(homes, key=lambda number: (len(members[number]), number))
+        return dict(sorted(planned.items()))
+
+    def _circles(self, members: Mapping[int, Sequence[str]], comparisons: int) -> list[list[int]]:
+        """The clusters that share a circle; the smallest ones first look for another, until there are rows enough."""
+        circle = {number: [number] for number in sorted(members)}
+        for number in sorted(members, key=lambda number: (len(members[number]), number)):
+            while sum(len(members[one]) for one in circle[number]) <= comparisons:
+                others = set(members).difference(circle[number])
+                if not others:
+                    break
+                nearest = self.nearest[members[number][0]]
+                other = nearest if nearest in others else min(others, key=lambda one: (-len(members[one]), one))
+                joined = sorted({*circle[number], *circle[other]})
+                circle.update(dict.fromkeys(joined, joined))
+        return list({tuple(group): group for group in circle.values()}.values())
 
     def abroad(self, number: int, members: Mapping[int, Sequence[str]], comparisons: int, seed: int) -> list[Pair]:
         """The only row of a cluster with some rows of a cluster that it is not in; none if there is no such row."""

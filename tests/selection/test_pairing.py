@@ -71,6 +71,25 @@ def test_a_lone_row_meets_rows_of_the_nearest_cluster_and_says_so():
     assert met(planned)["r5"] <= {"r0", "r1", "r2"}
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.sampled_from([2, 4]))
+def test_the_number_of_pairs_does_not_depend_on_the_clusters(numbers, comparisons):
+    """And each row meets as many others, in a cluster of any size: so `tagevol plan` can say what it costs."""
+    rows = len(numbers)
+    planned = pairs(clustered(*numbers), comparisons=comparisons, orders="one")
+    least = min(comparisons, rows - 1)
+    assert len(planned) == -(-rows * least // 2)
+    assert all(len(partners) >= least for partners in met(planned).values())
+
+
+def test_small_clusters_share_a_circle_with_their_nearest():
+    planned = pairs(clustered(0, 0, 0, 0, 1, 1, 2, 2, 2, 2, near={1: 2}), comparisons=2, orders="one")
+    homes = {f"r{place}": number for place, number in enumerate((0, 0, 0, 0, 1, 1, 2, 2, 2, 2))}
+    across = {frozenset((homes[row["first_id"]], homes[row["second_id"]])) for row in planned if row["across"]}
+    assert across == {frozenset((1, 2))}
+    assert {row["cluster"] for row in planned if row["across"]} == {1}  # for whose sake they meet
+
+
 def test_two_lone_rows_meet_once_and_one_row_meets_nobody():
     assert pairs(clustered(0, 1, near={0: 1, 1: 0}))["id"][:] == ["r0|r1", "r1|r0"]
     assert len(pairs(clustered(0))) == len(pairs(clustered())) == 0
@@ -84,7 +103,7 @@ def test_rejected_rows_take_no_part():
 
 
 def test_ids_with_a_bar_give_different_pair_ids():
-    planned = pairs(clustered(0, 0, 1, 1, ids=["a|b", "c", "a", "b|c"]))
+    planned = pairs(clustered(0, 0, 1, 1, ids=["a|b", "c", "a", "b|c"]), comparisons=1)
     assert len(set(planned["id"])) == 4
 
 
