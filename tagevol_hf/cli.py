@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from . import __version__, cli_compare, cli_doctor, cli_eval, cli_schema, cli_store
+from . import __version__, cli_compare, cli_doctor, cli_eval, cli_plan, cli_schema, cli_store
 from .errors import LimitError, RecipeError, TagEvolError
 from .launch import launch_evaluation, launch_training
 from .project import recipe_path
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(cli_store.app, name="store")
 cli_compare.add_to(app)
 cli_eval.add_to(app)
+cli_plan.add_to(app)
 cli_doctor.add_to(app)
 cli_schema.add_to(app)
 out = Console(soft_wrap=True, highlight=False, markup=False)
@@ -126,32 +127,6 @@ def report(run_folder: Annotated[Path, typer.Argument(help="A run folder, finish
     One HTML file that needs nothing else.
     """
     out.print(f"report: {_report(run_folder)}")
-
-
-@app.command()
-def plan(recipe: RecipePath, settings: Settings = None, limit: Limit = None) -> None:
-    """Count what a recipe will ask, step by step."""
-    from datasets.utils import disable_progress_bars
-
-    from .pipeline.journey import read_all, user_turns
-    from .plan import plan as plan_steps
-    from .recipe_file import load_recipe
-
-    loaded = load_recipe(recipe_path(recipe), settings or (), limit)
-    disable_progress_bars()  # the table is all that is to be seen
-    rows = read_all(loaded.data)
-    steps = plan_steps(loaded, len(rows), user_turns(rows))
-    lines = [
-        (step.name, f"{step.rows:,}", f"{step.requests:,}", f"{step.worst:,}", step.engine or "-") for step in steps
-    ]
-    total = ("total", "", f"{sum(s.requests for s in steps):,}", f"{sum(s.worst for s in steps):,}", "")
-    for name, rows_in, requests, worst, engine in (
-        ("step", "rows", "requests", "if all redrawn", "engine"),
-        *lines,
-        total,
-    ):
-        out.print(f"{name:<18} {rows_in:>10} {requests:>10} {worst:>15}  {engine}".rstrip())
-    out.print("These are upper bounds; rows that are rejected on the way ask nothing more.")
 
 
 @app.callback(invoke_without_command=True)

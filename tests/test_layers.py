@@ -12,7 +12,7 @@ import tagevol_hf
 
 PACKAGE = Path(tagevol_hf.__file__).parent
 
-CLI = ("cli", "cli_store", "cli_compare", "cli_eval", "cli_schema", "cli_doctor", "cli_hub", "cli_show")
+CLI = ("cli", "cli_store", "cli_compare", "cli_eval", "cli_schema", "cli_doctor", "cli_plan", "cli_hub", "cli_show")
 
 # Lower layers first; modules of one line may import each other only inside the same folder or file.
 LAYERS = (
@@ -57,6 +57,7 @@ LAYERS = (
         "metrics",
         "schema",
         "doctor",
+        "preview",
         "story",
     ),
     CLI,
