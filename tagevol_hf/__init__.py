@@ -76,6 +76,11 @@ _HOME = {
     "load_recipe": "recipe_file",
     "curate": "pipeline",
     "EvalHook": "evals.hook",
+    "Rule": "measure.benchmark_search",
+    "find_leaks": "measure.leaks",
+    "reject_leaks": "measure.leaks",
+    "find_near_duplicates": "measure.near_duplicates",
+    "reject_near_duplicates": "measure.near_duplicates",
     "metric_path": "metrics",
 }
 
@@ -98,6 +103,9 @@ if TYPE_CHECKING:
     from .evolve.tag_evol import TagEvol, draw_candidates
     from .evolve.variants import FromScratch, GivenTags
     from .formats import prepare
+    from .measure.benchmark_search import Rule
+    from .measure.leaks import find_leaks, reject_leaks
+    from .measure.near_duplicates import find_near_duplicates, reject_near_duplicates
     from .measure.selections import compare_selections
     from .metrics import metric_path
     from .pipeline import curate

@@ -26,6 +26,7 @@ EXTRAS = {
     "vllm": "vLLM, in this process or as a server of its own",
     "transformers": "generation by transformers",
     "embed": "embedders of trained models, for tags and clusters",
+    "dedup": "the step near_duplicates",
     "train": "tagevol train, scripts/sft.py",
     "qlora": "4-bit and 8-bit bases in trainings",
     "eval": "benchmarks of tagevol eval, modules of evaluate",

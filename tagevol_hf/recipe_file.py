@@ -8,13 +8,14 @@ from typing import Any
 
 import yaml
 
-from .errors import RecipeError
+from .engines.named import check_name
+from .errors import EngineError, RecipeError
 from .recipe import Recipe, check_known, recipe_from
 from .recipe_steps import STEPS
 
 _NAMES = {"recipe": "curate.yaml", "study": "study.yaml"}  # of the file in a folder
 # Of a step, where they name a file or a folder.
-_FILES = ("prompt", "method", "start", "from", "add", "embedder", "model")
+_FILES = ("prompt", "method", "start", "from", "add", "embedder", "model", "against")
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = (), limit: int | None = None) -> Recipe:
@@ -27,16 +28,19 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), limit: int | No
         limit: Sets `data.limit`.
 
     Raises:
-        RecipeError: If the file is missing or not valid, or an override names nothing.
+        RecipeError: If the file is missing or not valid, an override names nothing, or an engine's name is none.
     """
     file = Path(path) / "curate.yaml" if Path(path).is_dir() else Path(path)
     body = yaml_mapping(file, "recipe", "name, data, engines, steps")
+    _check_kind(body, file)
     for override in overrides:
         _override(body, override)
     _local_paths(body, file.parent)
     if limit is not None:
         _set(body, ["data", "limit"], limit, f"--limit {limit}")
-    return recipe_from(body, str(file))
+    recipe = recipe_from(body, str(file))
+    _check_engines(recipe, file)
+    return recipe
 
 
 def yaml_mapping(file: Path, kind: str, keys: str) -> dict[str, Any]:
@@ -54,11 +58,46 @@ def yaml_mapping(file: Path, kind: str, keys: str) -> dict[str, Any]:
         body = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{file}: no such {kind}; give a YAML file or a folder that holds {_NAMES[kind]}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as fault:
-        raise RecipeError(f"{file}: not valid YAML ({' '.join(str(fault).split())})") from None
+    except OSError as fault:
+        raise RecipeError(f"{file}: cannot be read ({fault.strerror}); give a YAML file") from None
+    except UnicodeDecodeError as fault:
+        raise RecipeError(f"{file}: not UTF-8 text (byte {fault.start}); save it as UTF-8") from None
+    except yaml.YAMLError as fault:
+        raise RecipeError(f"{file}: not valid YAML ({_yaml_fault(fault)})") from None
+    if body is None:
+        raise RecipeError(f"{file}: the file is empty; a {kind} holds {keys}: see recipes/quickstart/{_NAMES[kind]}")
     if not isinstance(body, dict):
         raise RecipeError(f"{file}: expected keys and values ({keys}), got {type(body).__name__}")
     return body
+
+
+def _yaml_fault(fault: yaml.YAMLError) -> str:
+    """What is wrong, and where it is in the file."""
+    problem, mark = getattr(fault, "problem", None), getattr(fault, "problem_mark", None)
+    if problem and mark is not None:
+        return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
+    return " ".join(str(fault).replace('in "<unicode string>", ', "").split())
+
+
+def _check_kind(body: dict[str, Any], file: Path) -> None:
+    """Say which command takes a file that is no recipe, and which key is not one."""
+    if "model_name_or_path" in body:
+        raise RecipeError(
+            f"{file}: this is a training recipe, not one to curate by; it is taken by: tagevol train RUN --sft {file}"
+        )
+    if "arms" in body or "sweep" in body:
+        raise RecipeError(f"{file}: this is a study, not one recipe; it is taken by: tagevol compare {file}")
+    for key in body:
+        check_known(str(key), tuple(Recipe.model_fields), str(file), "a field of a recipe")
+
+
+def _check_engines(recipe: Recipe, file: Path) -> None:
+    """Refuse a misspelt engine now; else it would be found when the first step that asks it begins."""
+    for name, spec in recipe.engines.items():
+        try:
+            check_name(spec)
+        except EngineError as fault:
+            raise RecipeError(f"{file}: engines.{name}: {fault}") from None
 
 
 def _local_paths(body: dict[str, Any], folder: Path) -> None:
@@ -72,6 +111,9 @@ def _local_paths(body: dict[str, Any], folder: Path) -> None:
         for options in entry.values() if isinstance(entry, dict) else ():
             for key in _FILES:
                 _local(options, key, folder)
+            for key in ("against", "references"):
+                for part in (options.get(key) or []) if isinstance(options, dict) else ():
+                    _local(part, "source", folder)
 
 
 def _local(options: Any, key: str, folder: Path) -> None:
@@ -95,7 +137,7 @@ def setting(text: str) -> tuple[str, Any]:
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError as fault:
-        raise RecipeError(f"--set {text}: the value is not valid YAML ({' '.join(str(fault).split())})") from None
+        raise RecipeError(f"--set {text}: the value is not valid YAML ({_yaml_fault(fault)})") from None
 
 
 def _override(body: dict[str, Any], text: str) -> None:

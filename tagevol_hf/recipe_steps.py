@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .recipe_cleaning import Decontaminate, NearDuplicates
 from .recipe_evolving import (
     Agree,
     AspectTags,
@@ -48,6 +49,8 @@ STEPS: Mapping[str, type[Part]] = {
     "baseline": BaselineStep,
     "compare_selections": CompareSelections,
     "refine": Refine,
+    "decontaminate": Decontaminate,
+    "near_duplicates": NearDuplicates,
     "measure": MeasureStep,
 }
 

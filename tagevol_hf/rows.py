@@ -92,6 +92,9 @@ REASONS: Mapping[str, str] = MappingProxyType(
         # TACOS (arXiv 2507.03673, section 3)
         "no_score": "no comparison of this row gave a score",
         "same_clusters": "another row with the same set of clusters was kept in its place",
+        # cleaning
+        "contaminated": "the row holds a question of a benchmark",
+        "near_duplicate": "a row that says nearly the same was kept in its place",
     }
 )
 
@@ -168,9 +171,12 @@ def with_columns(dataset: Dataset, read: Callable[[Row], Mapping[str, Any]], wri
 
 
 def with_batches(
-    dataset: Dataset, read: Callable[[Sequence[Row]], Sequence[Mapping[str, Any]]], written: Features
+    dataset: Dataset,
+    read: Callable[[Sequence[Row]], Sequence[Mapping[str, Any]]],
+    written: Features,
+    num_proc: int | None = None,
 ) -> Dataset:
-    """As `with_columns`; `read` gets the rows in order, many at once.
+    """As `with_columns`; `read` gets the rows in order, many at once; in so many processes at a time.
 
     A pure map: only the written columns are computed and written; the `datasets` cache is not read.
     """
@@ -182,6 +188,7 @@ def with_batches(
         lambda batch: columns_of(read(list(rows_of(batch))), written),
         batched=True,
         batch_size=_BATCH,
+        num_proc=num_proc,
         features=written,
         remove_columns=dataset.column_names,
         load_from_cache_file=False,

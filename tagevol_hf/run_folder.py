@@ -3,7 +3,8 @@
 recipe.yaml        the resolved recipe
 store.sqlite       the request store
 steps/NN-name/     the rows after each step
-tag_pool.json, method.json, tags.json, clusters.json, selections.json, measures.json   what fold steps made
+tag_pool.json, method.json, tags.json, clusters.json, selections.json, contamination.json, measures.json   what
+                   fold steps made
 embedder.txt       what the embedder "auto" was found to be
 comparisons/       the compared pairs
 selected/ not_chosen/ rejected/           the result; together they hold every row
@@ -42,7 +43,8 @@ from .step_record import StepRecord
 from .versions import versions
 
 _SUMS = ("asked", "stored", "stored_tokens", "prompt_tokens", "completion_tokens", "cached_tokens", "cost")
-_VALUES = ("tag_pool.json", "method.json", "tags.json", "clusters.json", "selections.json", "measures.json")
+_FOLDS = ("tag_pool", "method", "tags", "clusters", "selections", "contamination", "measures")
+_VALUES = tuple(f"{name}.json" for name in _FOLDS)
 
 
 class RunFolder:

@@ -78,6 +78,7 @@ OWNERS = {
     "scipy": {"tags/merge", "tags/associate", "selection/bradley_terry", "selection/reliability"},
     "sentence_transformers": {"tags/embed"},
     "model2vec": {"tags/embed"},
+    "rensa": {"measure/minhash"},
     "aiohttp": {"engines"},
     "typer": {*CLI},
     "jinja2": {"report", "training"},

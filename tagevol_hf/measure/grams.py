@@ -16,10 +16,15 @@ Places = npt.NDArray[np.int64]
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that a product keeps all 64 bits
 
 
+_WORDS = 500_000
+
+
 class WordHashes(dict[str, int]):
-    """Word → 64-bit hash, the same in every process; a word is hashed once."""
+    """Word → 64-bit hash, the same in every process; a word is hashed once, as long as it is not among too many."""
 
     def __missing__(self, word: str) -> int:
+        if len(self) >= _WORDS:
+            self.clear()
         digest = blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         self[word] = found = int.from_bytes(digest, "big")
         return found
@@ -60,3 +65,7 @@ class HashedTexts:
         ends = np.repeat(np.cumsum(self.lengths), self.lengths)[:windows]
         starts = np.flatnonzero(np.arange(windows) + n <= ends)
         return total[starts], starts
+
+    def owners(self, starts: Places) -> Places:
+        """For places in `flat`, the text that each is in."""
+        return np.searchsorted(np.cumsum(self.lengths), starts, side="right")

@@ -8,8 +8,10 @@ from typing import Any
 from datasets import Dataset
 
 from ..errors import DataError
+from ..rows import Row
 from .measures import ALL
 
+PARTS = ("instruction", "input", "history", "response")  # the columns that `parts_of` reads
 Groups = Mapping[str, Sequence[int]]
 
 _READ = ("id", "instruction", "input", "seed_instruction", "budget", "candidates", "chosen_tags", "seed_tags")
@@ -40,12 +42,12 @@ def accepted_rows(dataset: Dataset) -> tuple[Dataset, list[str]]:
     return dataset.select([place for _, place in sorted(good)]), notes
 
 
-def demand(dataset: Dataset, names: Sequence[str]) -> None:
+def demand(dataset: Dataset, names: Sequence[str], who: str = "measure") -> None:
     """Raise a `DataError` if a column is missing."""
     missing = [name for name in names if name not in dataset.column_names]
     if missing:
         have = ", ".join(dataset.column_names) or "none"
-        raise DataError(f"measure needs the column {missing[0]}; the data set has: {have}")
+        raise DataError(f"{who} needs the column {missing[0]}; the data set has: {have}")
 
 
 def columns(dataset: Dataset) -> dict[str, list[Any]]:
@@ -57,6 +59,14 @@ def whole_texts(rows: Mapping[str, list[Any]]) -> list[str]:
     """Each instruction with its input."""
     given = rows.get("input") or [None] * len(rows["instruction"])
     return [f"{text}\n\n{more}" if more else text for text, more in zip(rows["instruction"], given, strict=True)]
+
+
+def parts_of(row: Row, column: str) -> list[str]:
+    """The texts that "response", or "instruction" with its input and the turns before it, stands for; none is empty."""
+    if column == "response":
+        return [row["response"]] if row["response"] else []
+    turns = [turn["content"] for turn in row.get("history") or ()]
+    return [text for text in (*turns, row["instruction"], row.get("input")) if text]
 
 
 def grouped(dataset: Dataset, by: str) -> dict[str, list[int]]:

@@ -177,9 +177,8 @@ def _hits(texts: Sequence[str], first: int, known: Sequence[_Reference], n: int,
 
 def _owners(hashed: HashedTexts, starts: Places) -> tuple[Places, Places]:
     """For places among all words, the text that each is in, and its place there."""
-    ends = np.cumsum(hashed.lengths)
-    owner = np.searchsorted(ends, starts, side="right")
-    return owner, starts - (ends - hashed.lengths)[owner]
+    owner = hashed.owners(starts)
+    return owner, starts - (np.cumsum(hashed.lengths) - hashed.lengths)[owner]
 
 
 def _by_text(places: Places, owner: Places) -> list[Places]:

@@ -12,7 +12,7 @@ from datasets import Dataset, load_from_disk
 from ..recipe import Recipe
 from ..run_folder import RunFolder, read_run
 from ..step_record import StepRecord
-from . import baselines, evolving, measuring, selecting
+from . import baselines, cleaning, evolving, measuring, selecting
 from .journey import Journey, load_rows
 
 # Each step of a recipe is one function, in the order in which a recipe that has them all would take them.
@@ -37,6 +37,8 @@ STEPS: dict[str, Callable[[Journey, Any], None]] = {
         baselines.baseline,
         baselines.compare_selections,
         selecting.refine,
+        cleaning.decontaminate,
+        cleaning.near_duplicates,
         measuring.measure,
     )
 }
@@ -96,6 +98,7 @@ def curate(
         tell = tell or (lambda _: None)
         load_rows(journey)
         baselines.check_models(journey)
+        cleaning.check_cleaning(journey)
         tell(run.steps[-1])
         for name, options in recipe.steps:
             STEPS[name](journey, options)
