@@ -94,10 +94,14 @@ def _check_kind(body: dict[str, Any], file: Path) -> None:
 def _check_engines(recipe: Recipe, file: Path) -> None:
     """Refuse a misspelt engine now; else it would be found when the first step that asks it begins."""
     for name, spec in recipe.engines.items():
-        try:
-            check_name(spec)
-        except EngineError as fault:
-            raise RecipeError(f"{file}: engines.{name}: {fault}") from None
+        _check_engine(name, spec, file)
+
+
+def _check_engine(name: str, spec: str, file: Path) -> None:
+    try:
+        check_name(spec)
+    except EngineError as fault:
+        raise RecipeError(f"{file}: engines.{name}: {fault}") from None
 
 
 def _local_paths(body: dict[str, Any], folder: Path) -> None:
