@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from . import __version__, cli_compare, cli_doctor, cli_eval, cli_plan, cli_schema, cli_store
+from . import __version__, cli_compare, cli_doctor, cli_eval, cli_plan, cli_schema, cli_show, cli_store
 from .errors import LimitError, RecipeError, TagEvolError
 from .launch import launch_evaluation, launch_training
 from .project import recipe_path
@@ -34,6 +34,7 @@ cli_eval.add_to(app)
 cli_plan.add_to(app)
 cli_doctor.add_to(app)
 cli_schema.add_to(app)
+cli_show.add_to(app)
 out = Console(soft_wrap=True, highlight=False, markup=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
