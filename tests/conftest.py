@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -42,6 +43,12 @@ TEXTS = [
     "Explain why the tide follows the moon, then write a short plan with three steps and a list of numbers.",
     "Compare both instructions and give each a score from 1 to 10. The quick brown fox jumps over the lazy dog.",
 ]
+
+
+def pytest_configure() -> None:
+    """Let children be interrupted, even where the suite was started in the background of a shell, which ignores it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
