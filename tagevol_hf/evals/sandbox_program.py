@@ -13,23 +13,27 @@ _SHOWN = 400  # characters of a message
 def run(program: str, report: int, token: int) -> None:
     """Run the program to its end; does not return.
 
-    Whatever the program does to modules, it does to others: all that is needed here is taken before it runs.
+    Whatever the program does to modules, it does to others: all that is needed here is taken before it runs. Only the
+    process that is started here reports; a fork of it says nothing, whichever of them ends first.
 
     Args:
         program: Code and its tests.
         report: Descriptor to which a verdict and a message are written, or the token.
         token: Descriptor from which the token is read, once the tests are through.
     """
-    read, write, leave = os.read, os.write, os._exit
-    failure = _failure
+    read, write, leave, process = os.read, os.write, os._exit, os.getpid
+    failure, started = _failure, os.getpid()
     module = ModuleType(_NAME)
     sys.modules[_NAME] = module
     try:
         exec(compile(program, _NAME, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
     except BaseException as error:
-        write(report, failure(error, program))
+        if process() == started:
+            write(report, failure(error, program))
         leave(1)
     _flush()
+    if process() != started:
+        leave(0)  # a copy that the program made of itself: its end is not the program's
     write(report, read(token, 64))
     leave(0)
 

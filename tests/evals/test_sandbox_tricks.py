@@ -44,7 +44,10 @@ class TestTricks:
             ("import os\nos.abort()", "error"),
             ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "error"),
             ("import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()", "passed"),
+            # A copy's end is not the program's, whichever comes first; without namespaces there is no fork.
             ("import os\nif os.fork(): assert False", "failed or error"),
+            ("import os, time\nif os.fork(): time.sleep(0.3); assert False", "failed or error"),
+            ("import os, time\nif not os.fork(): assert False\ntime.sleep(0.3)", "passed or error"),
             ("import sys, os\nsys.stdout.close(); sys.stderr = None; os.closerange(1, 3)", "passed"),
             ("import os\nos.closerange(0, 4096)\nassert True", "exited early or error"),
             ("import sys\nsys.setrecursionlimit(10**9)\ndef f(): f()\nf()", "error or out of memory or timed out"),
