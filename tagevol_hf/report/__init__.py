@@ -13,7 +13,8 @@ __all__ = ["write_report"]
 def write_report(run_folder: Path) -> Path:
     """Write `report.html` into a run folder, finished or not, and give its path.
 
-    The page asks the network for nothing and runs no script; text from the data is escaped, long text cut.
+    The page asks the network for nothing; its one script is its own, allowed by its hash, and the page is complete
+    without it. Text from the data is escaped, long text cut.
 
     Raises:
         DataError: If the folder holds no readable run.json.

@@ -10,12 +10,16 @@ from typing import Any
 from ..recipe_steps import EVOLUTIONS
 from ..rows import REASONS
 from ..run_folder import read_run
+from .cleaning import Doubles, Leaks, read_doubles, read_leaks
+from .cluster_map import cluster_map
 from .figures import River, river
 from .journey import Cost, Step, Totals, read_cost, read_step, read_totals
 from .labels import Labels, read_labels
 from .measured import Measured, read_measures
-from .proof import Evaluation, Training, evaluation, model_folder, training
+from .proof import Evaluation, Training, evaluation, model_folder, trainings
 from .samples import Rows, read_rows
+from .scatter import Scatter, scatter
+from .scored import Scored, read_scored
 from .selections import Selections, read_selections
 from .values import counts_of, list_of, mapping_of, number_of, read_json, read_text, whole_of
 from .words import decimal, duration, moment, plural, without_secrets
@@ -42,11 +46,12 @@ class Bar:
 
 @dataclass(frozen=True)
 class Pool:
-    """The tag pool: how many, and the most frequent ones."""
+    """The tag pool: how many, and the most frequent ones; `rest` comes after `tags`."""
 
     size: int
     aspects: int
     tags: tuple[Bar, ...]
+    rest: tuple[Bar, ...]
     aspect_bars: tuple[Bar, ...]
 
 
@@ -64,14 +69,18 @@ class Page:
     totals: Totals | None
     cost: Cost
     reasons: tuple[Bar, ...]
+    leaks: Leaks | None
+    doubles: Doubles | None
     judge: Mapping[str, float]
     labels: Labels | None
     quality: Mapping[str, float]
     selections: Selections | None
     rows: Rows
+    map: Scatter | None
     pool: Pool | None
     measured: Measured | None
-    training: Training | None
+    trainings: tuple[Training, ...]
+    scored: tuple[Scored, ...]
     evaluation: Evaluation | None
     facts: tuple[tuple[str, str], ...]
     versions: tuple[tuple[str, str], ...]
@@ -90,11 +99,13 @@ def collect(folder: Path) -> Page:
         DataError: If there is no readable run.json.
     """
     run = read_run(folder)
-    steps = tuple(read_step(number, entry) for number, entry in enumerate(_objects(run.get("steps")), 1))
+    entries = _objects(run.get("steps"))
+    steps = tuple(read_step(number, entry) for number, entry in enumerate(entries, 1))
     given = mapping_of(run.get("totals"))
     totals = read_totals(given)
     model = model_folder(folder)
     proof = evaluation(folder, model)
+    rows = read_rows(folder)
     return Page(
         name=str(run.get("name") or "run"),
         started=moment(run["started"]) if run.get("started") else "",
@@ -106,14 +117,18 @@ def collect(folder: Path) -> Page:
         totals=totals,
         cost=read_cost({**given, "seconds": run.get("seconds")}),
         reasons=bars(dict(counts_of(given.get("rejected")))),
+        leaks=read_leaks(entries, rows.rejected, folder / "contamination.json"),
+        doubles=read_doubles(entries, rows.rejected),
         judge=next((step.figures for step in steps if step.name == "compare"), {}),
         labels=read_labels(folder / "tags.json"),
         quality=_quality(run),
         selections=read_selections(folder / "selections.json"),
-        rows=read_rows(folder),
+        rows=rows,
+        map=scatter(cluster_map(folder)),
         pool=_pool(folder / "tag_pool.json"),
         measured=read_measures(folder / "measures.json"),
-        training=training(model),
+        trainings=trainings(folder),
+        scored=read_scored(folder),
         evaluation=proof,
         facts=_facts(run),
         versions=tuple((str(name), str(value)) for name, value in mapping_of(run.get("versions")).items()),
@@ -162,7 +177,7 @@ def bars(counts: Mapping[str, int], most: int | None = None) -> tuple[Bar, ...]:
     return tuple(Bar(name, number, number / longest) for name, number in ranked)
 
 
-_TAGS, _ASPECTS = 40, 16
+_TAGS, _MORE_TAGS, _ASPECTS = 40, 1960, 16
 
 
 def _pool(file: Path) -> Pool | None:
@@ -177,7 +192,8 @@ def _pool(file: Path) -> Pool | None:
         tags[str(entry.get("tag", ""))] = whole_of(entry.get("count")) or sum(number for _, number in under)
         for aspect, number in under:
             aspects[aspect] = aspects.get(aspect, 0) + number
-    return Pool(len(tags), len(aspects), bars(tags, _TAGS), bars(aspects, _ASPECTS))
+    ranked = bars(tags, _TAGS + _MORE_TAGS)
+    return Pool(len(tags), len(aspects), ranked[:_TAGS], ranked[_TAGS:], bars(aspects, _ASPECTS))
 
 
 def _facts(run: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

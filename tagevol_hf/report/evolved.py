@@ -49,7 +49,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Evolved:
-    """All examples, and how many rows each budget or round has: (label, rows, chosen).
+    """All examples, and how many rows each budget or round has: (label, rows, chosen, mean words).
 
     Attributes:
         kind: "budget", "round", or "" where nothing was evolved.
@@ -57,7 +57,7 @@ class Evolved:
 
     kind: str
     examples: tuple[Example, ...]
-    counts: tuple[tuple[str, int, int], ...]
+    counts: tuple[tuple[str, int, int, float], ...]
 
 
 def read_evolved(chosen: Dataset | None, other: Dataset | None) -> Evolved:
@@ -67,8 +67,23 @@ def read_evolved(chosen: Dataset | None, other: Dataset | None) -> Evolved:
     if not kind:
         return Evolved("", (), ())
     taken, left = (Counter(int(value) for value in numbers(dataset, kind)) for dataset in (chosen, other))
-    counts = tuple((label_of(kind, n), taken[n] + left[n], taken[n]) for n in sorted(taken | left))
+    words = _words(kind, chosen, other)
+    counts = tuple(
+        (label_of(kind, n), taken[n] + left[n], taken[n], words[n] / (taken[n] + left[n])) for n in sorted(taken | left)
+    )
     return Evolved(kind, _examples(kind, chosen, other), counts)
+
+
+def _words(kind: str, chosen: Dataset | None, other: Dataset | None) -> Counter[int]:
+    """Words of all instructions, by budget or round."""
+    found: Counter[int] = Counter()
+    for dataset in (chosen, other):
+        for table in tables(dataset, kind, "instruction"):
+            texts_of, numbers_of = (table.column(name).to_pylist() for name in ("instruction", kind))
+            for number, text in zip(numbers_of, texts_of, strict=True):
+                if number is not None:
+                    found[int(number)] += len((text or "").split())
+    return found
 
 
 def label_of(kind: str, number: int) -> str:

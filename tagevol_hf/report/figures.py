@@ -163,6 +163,7 @@ class Curve:
 
 
 _LEFT, _TOP, _BOTTOM, _MOST_POINTS = 44.0, 18.0, 30.0, 600
+SMALL = (340.0, 190.0)  # width and height of a curve beside others
 
 
 def curve(points: Sequence[tuple[float, float]], width: float = 640, height: float = 260) -> Curve | None:

@@ -39,6 +39,8 @@ STEPS: Mapping[str, tuple[str, str]] = {
     "select": ("Select", "Take the best rows of each cluster."),
     "baseline": ("Baseline", "Take rows by a way that TACOS is compared with."),
     "compare_selections": ("Selections compared", "Say what other ways would have selected, at the same size."),
+    "decontaminate": ("Decontaminate", "Find rows that hold questions of benchmarks, and let them leave."),
+    "near_duplicates": ("Near duplicates", "Of rows that say nearly the same, keep one."),
     "refine": ("Refine", "Write a better response, then a better instruction for each chosen row."),
     "measure": ("Measure", "Say how diverse, how difficult, how long and how clean the instructions are."),
 }

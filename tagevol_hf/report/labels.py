@@ -1,4 +1,4 @@
-"""The tag normaliser for the page: what each step did, and the largest labels with what went into them."""
+"""The tag normaliser for the page: each raw tag with what became of it, each label with what went into it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,26 @@ from typing import Any
 from .values import list_of, mapping_of, read_json, whole_of
 from .words import cut
 
-_LABELS, _MERGED = 15, 6  # labels shown; tags shown that went into each
+_RAW, _LABELS, _MERGED = 2000, 1000, 6  # raw tags and labels on the page; tags shown that went into each label
 
-# Step of the normaliser → what it did with a raw tag.
+# Step of the normaliser → what it did with raw tags, and with one of them.
 _STEPS = {
-    "kept": "kept as labels",
-    "frequency": "too rare",
-    "rule": "the same but for case, signs or inflection",
-    "semantic": "near another by its vector",
-    "association": "nearly always with another",
+    "kept": ("kept as labels", ""),
+    "frequency": ("too rare", "too rare"),
+    "rule": ("the same but for case, signs or inflection", "the same but for case, signs or inflection"),
+    "semantic": ("near another by its vector", "near by its vector"),
+    "association": ("nearly always with another", "nearly always with it"),
 }
+
+
+@dataclass(frozen=True)
+class Raw:
+    """One tag before normalisation: how often it occurs, the label that it became ("" for none), and by what."""
+
+    tag: str
+    count: int
+    label: str
+    how: str
 
 
 @dataclass(frozen=True)
@@ -35,11 +45,13 @@ class Label:
 
 @dataclass(frozen=True)
 class Labels:
-    """The table of a normaliser: number of raw tags by what became of them, and the largest labels."""
+    """The table of a normaliser: numbers of raw tags and of labels, and the most frequent ones of both."""
 
     raw: int
+    names: int
     steps: tuple[tuple[str, int], ...]
-    largest: tuple[Label, ...]
+    before: tuple[Raw, ...]
+    after: tuple[Label, ...]
 
 
 def read_labels(file: Path) -> Labels | None:
@@ -56,11 +68,26 @@ def read_labels(file: Path) -> Labels | None:
             if entry.get("step") != "kept":
                 merged[name].append(entry)
     largest = sorted(counts, key=lambda name: (-counts[name], name))[:_LABELS]
-    told = tuple((said, steps[step]) for step, said in _STEPS.items() if steps[step])
-    return Labels(len(entries), told, tuple(_label(name, counts[name], merged[name]) for name in largest))
+    told = tuple((many, steps[step]) for step, (many, _) in _STEPS.items() if steps[step])
+    after = tuple(_label(name, counts[name], merged[name]) for name in largest)
+    return Labels(len(entries), len(counts), told, tuple(map(_raw, _ranked(entries)[:_RAW])), after)
+
+
+def _ranked(entries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return sorted(entries, key=lambda entry: (-whole_of(entry.get("count")), str(entry.get("tag"))))
+
+
+def _raw(entry: Mapping[str, Any]) -> Raw:
+    label = name if isinstance(name := entry.get("canonical"), str) else ""
+    step = str(entry.get("step"))
+    _, how = _STEPS.get(step, ("", step[:40]))
+    return Raw(_cut(entry.get("tag")), whole_of(entry.get("count")), _cut(label), how)
 
 
 def _label(name: str, count: int, merged: list[Mapping[str, Any]]) -> Label:
-    ranked = sorted(merged, key=lambda entry: (-whole_of(entry.get("count")), str(entry.get("tag"))))
-    shown = ((cut(str(entry.get("tag")), 80).head, str(entry.get("why") or "")[:200]) for entry in ranked[:_MERGED])
-    return Label(cut(name, 80).head, count, tuple(shown), max(0, len(merged) - _MERGED))
+    shown = ((_cut(entry.get("tag")), str(entry.get("why") or "")[:200]) for entry in _ranked(merged)[:_MERGED])
+    return Label(_cut(name), count, tuple(shown), max(0, len(merged) - _MERGED))
+
+
+def _cut(tag: Any) -> str:
+    return cut(str(tag), 80).head

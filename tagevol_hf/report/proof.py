@@ -1,26 +1,36 @@
-"""What training and evaluation left: the loss curve, and the loss before and after."""
+"""What trainings and evaluations left: curves, and the loss before and after."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .figures import Curve, curve
+from .figures import SMALL, Curve, curve
 from .values import list_of, mapping_of, number_of, read_json
 from .words import Cut, cut, decimal, duration, plural, without_secrets
 
 
 @dataclass(frozen=True)
-class Training:
-    """One training: the model that it started from, facts such as "96 rows", its loss."""
+class Chart:
+    """One curve over the steps of a training, with what it shows and in which unit."""
 
+    title: str
+    unit: str
+    curve: Curve
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: its folder, the model that it started from, facts such as "96 rows", its loss and its curves."""
+
+    name: str
     base: str
     facts: tuple[str, ...]
     first_loss: float | None
     last_loss: float | None
-    curve: Curve | None
+    charts: tuple[Chart, ...]
 
 
 @dataclass(frozen=True)
@@ -50,9 +60,17 @@ def model_folder(run_folder: Path) -> Path | None:
     return found[-1].parent if found else None
 
 
-def training(folder: Path | None) -> Training | None:
-    """Read train.json; None where there is none."""
-    raw = read_json(folder / "train.json") if folder else {}
+_TRAININGS, _CURVES = 6, 6  # shown
+
+
+def trainings(run_folder: Path) -> tuple[Training, ...]:
+    """The trainings in a run folder that left a train.json, the latest first."""
+    files = sorted(run_folder.glob("*/train.json"), key=lambda file: (-file.stat().st_mtime, str(file)))
+    found = (_training(file.parent.name, read_json(file)) for file in files)
+    return tuple(one for one in found if one is not None)[:_TRAININGS]
+
+
+def _training(name: str, raw: Mapping[str, Any]) -> Training | None:
     if not raw:
         return None
     points = _points(raw.get("loss_history"))
@@ -61,7 +79,22 @@ def training(folder: Path | None) -> Training | None:
         first = points[0][1] if first is None else first
         last = points[-1][1] if last is None else last
     base = without_secrets(raw.get("base_model") or raw.get("model") or "")
-    return Training(base, _facts(raw), first, last, curve(points))
+    return Training(name, base, _facts(raw), first, last, tuple(_charts(raw, points)))
+
+
+def _charts(raw: Mapping[str, Any], losses: Sequence[tuple[float, float]]) -> Iterator[Chart]:
+    """The curves that have two points at least."""
+    unit = "nats a learned token"
+    series = [("Training loss", unit, losses), ("Held-out loss", unit, _points(raw.get("held_out_history")))]
+    tasks = [mapping_of(entry) for entry in list_of(raw.get("task_history"))]
+    names = dict.fromkeys(name for entry in tasks for name in entry if name not in ("step", "epoch"))
+    for name in list(names)[: _CURVES - len(series)]:
+        figures = [{"step": entry.get("step"), "loss": entry.get(name)} for entry in tasks]
+        series.append((cut(str(name).replace("_", " "), 80).head.capitalize(), "", _points(figures)))
+    size = (640.0, 260.0) if sum(len(points) > 1 for _, _, points in series) < 2 else SMALL
+    for title, named, points in series:
+        if drawn := curve(points, *size):
+            yield Chart(title, named, drawn)
 
 
 def _facts(raw: Mapping[str, Any]) -> tuple[str, ...]:

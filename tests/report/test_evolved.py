@@ -29,7 +29,10 @@ def rewritten(seed, number, **changes):
 def test_rounds_stand_one_after_the_other_each_against_its_parent():
     rows = Dataset.from_list([rewritten(seed, number) for seed in ("a", "b") for number in (1, 2, 3)])
     found = read_evolved(rows, None)
-    assert (found.kind, found.counts) == ("round", (("round 1", 2, 2), ("round 2", 2, 2), ("round 3", 2, 2)))
+    assert (found.kind, found.counts) == (
+        "round",
+        (("round 1", 2, 2, 6.0), ("round 2", 2, 2, 7.0), ("round 3", 2, 2, 8.0)),
+    )
     assert [example.seed_id for example in found.examples] == ["a", "b"]
     second = found.examples[0].rewrites[1]
     assert (second.label, second.chips) == ("round 2", ("complicate input",))

@@ -7,9 +7,11 @@ import re
 import shutil
 import signal
 import subprocess
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from hashlib import sha256
 from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,10 +21,13 @@ from typing import Any
 import pytest
 from demo_run import build_demo_run, demo_record, save, write
 
+import tagevol_hf.report
 from tagevol_hf.errors import DataError
+from tagevol_hf.recipe_steps import STEPS
 from tagevol_hf.report import write_report
 from tagevol_hf.rows import rejection
 
+SCRIPT = (Path(tagevol_hf.report.__file__).parent / "page.js").read_text(encoding="utf-8")
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
@@ -74,7 +79,11 @@ def read_page(folder: Path) -> Page:
     assert file == folder / "report.html"
     assert [path.name for path in folder.glob(".report*")] == []
     page = Page(file.read_text(encoding="utf-8"))
-    assert page.tags["script"] == 0
+    assert page.tags["script"] == 1
+    script = re.findall(r"<script>(.*)</script>\n</body>\n</html>", page.html, re.DOTALL)
+    assert script == [SCRIPT]  # the same for every run: it holds no data
+    digest = b64encode(sha256(script[0].encode()).digest()).decode()
+    assert re.findall(r"script-src [^;\"]*", page.html) == [f"script-src 'sha256-{digest}'"]
     for tag, name, value in page.attributes:
         assert not name.startswith("on"), (tag, name)
         if name in ("src", "href", "srcset", "action", "data", "poster", "xlink:href"):
@@ -115,7 +124,14 @@ def demo(demo_folder: Path) -> Page:
         "90 % Of three rows that all met each other, how often the verdicts make no circle (120 such threes).",
         "0.61 Kendall's tau-b of these scores",
         "5 different open tags: 2 kept as labels, 1 too rare, 1 the same but for case, signs or inflection, 1 nearly",
-        "sorting 12 Sorting , bubble sort",
+        "Before: 5 open tags",
+        "music 4 a label Sorting 3 → sorting the same but for case, signs or inflection bubble sort 2 → sorting nearly",
+        "odd 1 left out: too rare",
+        "After: 2 labels",
+        "sorting 12 Sorting , bubble sort music 4 itself",
+        "Map of 185 rows in 8 clusters, 48 of them chosen. The clusters stand in the list below. Placed by t-SNE of",
+        "All clusters",
+        "No step of this run cleans",
         "0.21 silhouette of the labels",
         "0.44 cosine inside clusters, 0.12 in random groups",
         "Figure pool selected random (3 draws)",
@@ -210,6 +226,10 @@ def hostile_run(folder: Path, texts: list[str]) -> Path:
     write(folder / "run.json", record)
     write(folder / "tag_pool.json", {"tags": [{"tag": text, "aspects": {text: 2}, "count": 2} for text in short]})
     write(folder / "clusters.json", {"names": short})
+    points = [[row["id"], number / len(rows), 0.5, number] for number, row in enumerate(rows)]
+    write(folder / "cluster_map.json", {"how": short[0], "rows": len(rows), "points": points})
+    raw = [{"tag": text, "count": 1, "canonical": text, "step": text, "why": text} for text in texts]
+    write(folder / "tags.json", {"entries": raw})
     (folder / "recipe.yaml").write_text("\n".join(short), encoding="utf-8")
     write(
         folder / "model" / "train.json",
@@ -232,7 +252,7 @@ def test_text_of_the_data_never_becomes_markup(tmp_path: Path) -> None:
     assert page.tags["h1"] == 1
     assert page.tags["style"] == 1
     assert page.tags["img"] == 0
-    assert page.tags["a"] == 14
+    assert page.tags["a"] == 15
     for text in HOSTILE[:7]:
         assert " ".join(text.split()) in page.text
     assert "49" not in re.findall(r"\b49\b", page.text)
@@ -337,6 +357,59 @@ def test_secrets_and_home_folders_stay_out(tmp_path: Path) -> None:
     assert "~/recipes" in html
 
 
+def cleaned_run(folder: Path, action: str) -> Path:
+    """A run whose rows went through both steps that clean."""
+    record = demo_record(0, 0, {})
+    leaks = {"rows": 192, "contaminated": 4, "by_reference": {"gsm8k.jsonl": 4, "other": 0}, "by_how": {"13-gram": 3}}
+    doubles = {"by": "minhash of 3-grams", "threshold": 0.8, "rows": 188, "duplicates": 9, "groups": 5}
+    record["steps"][1].update(name="decontaminate", summary={**leaks, "action": action})
+    record["steps"][2].update(name="near_duplicates", summary={**doubles, "largest_group": 4})
+    row = {"instruction": "How many rolls does he sell?", "input": "", "response": "60", "history": []}
+    lost = [
+        {**row, "id": "double", "rejection": rejection("near_duplicates", "near_duplicate", "r1 is kept, similarity 1")}
+    ]
+    found = "gsm8k.jsonl row 1: 13-gram, share 1.00: how many rolls"
+    if action == "reject":
+        lost.append({**row, "id": "leak", "rejection": rejection("decontaminate", "contaminated", found)})
+    save(folder, selected=[], not_chosen=[], rejected=lost)
+    write(folder / "run.json", record)
+    leak = {"row": 1, "id": "leak", "text": row["instruction"], "reference": "gsm8k.jsonl", "number": 1}
+    match = {"how": "13-gram", "share": 1.0, "words": "how many rolls"}
+    write(folder / "contamination.json", {"leaks": [{**leak, **match}]})
+    return folder
+
+
+@pytest.mark.parametrize(("action", "said"), [("reject", "rejected"), ("report", "reported only")])
+def test_leaks_and_doubles(tmp_path: Path, action: str, said: str) -> None:
+    text = read_page(cleaned_run(tmp_path, action)).text
+    assert f"4 of 192 rows with a question, {said} 3 found by 13-gram" in text
+    assert "gsm8k.jsonl 4 other 0" in text
+    example = "How many rolls does he sell? gsm8k.jsonl row 1: 13-gram, share 1.00: how many rolls · leak"
+    assert example in text
+    assert "9 of 188 rows rejected, each for one that stayed 5 groups of such rows, the largest of 4" in text
+    assert "0.80 least similarity, by minhash of 3-grams" in text
+    assert "How many rolls does he sell? r1 is kept, similarity 1 · double" in text
+    assert "Decontaminate Find rows that hold questions of benchmarks" in text
+
+
+def test_every_step_of_a_recipe_has_its_words() -> None:
+    assert set(STEPS) - {"load"} <= set(tagevol_hf.report.journey.STEPS)
+
+
+@pytest.mark.slow
+def test_a_page_of_many_long_tags_stays_small(tmp_path: Path) -> None:
+    folder = build_demo_run(tmp_path)
+    tags = [f"{number:05d} " + "t" * 74 for number in range(20_000)]
+    entries = [{"tag": tag, "count": 3, "canonical": tags[n // 7 * 7], "step": "rule"} for n, tag in enumerate(tags)]
+    write(folder / "tags.json", {"entries": entries})
+    write(folder / "tag_pool.json", {"tags": [{"tag": tag, "count": 2, "aspects": {"topic": 2}} for tag in tags]})
+    page = read_page(folder)
+    assert len(page.html.encode()) < 3_000_000
+    assert "18,000 rarer open tags are not on this page; tags.json has all." in page.text
+    assert "18,000 rarer tags are not on this page; tag_pool.json has all." in page.text
+    assert "Show the next 1,960" in page.text
+
+
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a run folder"):
         write_report(tmp_path)
@@ -438,5 +511,5 @@ def test_a_real_browser_shows_the_page_and_asks_for_nothing(tmp_path: Path, aske
     assert "CONSOLE" not in messages
     assert asked == []
     shown = Page(out)
-    assert shown.tags["script"] == shown.tags["img"] == 0
+    assert (shown.tags["script"], shown.tags["img"]) == (1, 0)
     assert "How it was made" in shown.text
