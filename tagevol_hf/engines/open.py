@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from ..errors import EngineError
 from .base import Engine
+from .part import FinishedStore, Part
+from .ray_place import Place
 from .store import RequestStore
 from .stored import StoredEngine
 from .usage import Prices, Spending
@@ -25,6 +28,8 @@ def open_engine(
     store: str | Path | None = None,
     prices: Prices | None = None,
     spending: Spending | None = None,
+    on: str | None = None,
+    part: Part | None = None,
 ) -> StoredEngine:
     """An engine with its request store.
 
@@ -36,17 +41,24 @@ def open_engine(
         store: SQLite file of the request store; None for a temporary one that goes with the process.
         prices: What the engine's tokens cost.
         spending: Caps on what is asked, perhaps shared with other engines.
+        on: None for this machine, or the Ray cluster whose actors hold the engine: `ray`, `ray:auto`,
+            `ray:HOST:PORT`, `ray://HOST:PORT`, each with options as `?actors=4&gpus=1`. Replies and store are the same.
+        part: Of one of several jobs, what it may ask; None for everything.
 
     Raises:
-        EngineError: If the spec is not known, or the store cannot be used.
+        EngineError: If the spec or `on` is not known, or the store cannot be used.
     """
     spec = spec.strip()
     if spec != "builtin" and not spec.startswith(_PREFIXES):
         raise EngineError(f"engine {spec!r}: expected {KINDS}")
-    kept = RequestStore(store) if store is not None else RequestStore.temporary()
-    opener = _reopen, (spec, None if store is None else str(store))
+    if on is not None:
+        Place.read(on)
+    base = FinishedStore(part.base) if part is not None and part.base is not None else None
+    kept = RequestStore(store, base) if store is not None else RequestStore.temporary()
+    opener = _reopen, (spec, None if store is None else str(store), on)
     lasting = kept if store is not None else None
-    return StoredEngine(lambda: _make(spec, lasting), kept, opener, prices=prices, spending=spending)
+    make = partial(open_inside, spec, lasting) if on is None else partial(_on_ray, spec, on)
+    return StoredEngine(make, kept, opener, prices=prices, spending=spending, part=part)
 
 
 def is_language_model(spec: str) -> bool:
@@ -54,11 +66,18 @@ def is_language_model(spec: str) -> bool:
     return spec.strip() != "builtin"
 
 
-def _reopen(spec: str, store: str | None) -> StoredEngine:
-    return open_engine(spec, store=store)
+def _reopen(spec: str, store: str | None, on: str | None = None) -> StoredEngine:
+    return open_engine(spec, store=store, on=on)
 
 
-def _make(spec: str, store: RequestStore | None) -> Engine:
+def _on_ray(spec: str, on: str) -> Engine:
+    from .ray import RayEngine
+
+    return RayEngine(spec, on)
+
+
+def open_inside(spec: str, store: RequestStore | None = None) -> Engine:
+    """The engine of a known name, without a store around it; `store` is where a batch API keeps what it sent."""
     if spec == "builtin":
         from .builtin import BuiltinEngine
 

@@ -51,13 +51,14 @@ class RequestStore:
 
     Args:
         path: The SQLite file; made with its folders where it does not exist.
+        base: A store that is looked into for what this one does not have, and never written.
 
     Raises:
         EngineError: If the file is damaged, of another version, locked or not writable.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, base: RequestStore | None = None) -> None:
+        self.path, self._base = Path(path), base
         self._local = threading.local()
         self.connection()
 
@@ -85,6 +86,10 @@ class RequestStore:
             except sqlite3.Error as fault:
                 raise EngineError(advice(self.path, str(fault))) from None
             found.update((row[0], self._reply(row)) for row in rows)
+        if self._base is not None and len(found) < len(halves):
+            missing = [key for key, half in zip(keys, halves, strict=True) if half not in found]
+            there = zip(missing, self._base.get_all(missing), strict=True)
+            found.update((_half(key), reply) for key, reply in there if reply is not None)
         return [found.get(half) for half in halves]
 
     def put(self, key: str, reply: Reply, engine: str = "") -> Reply:
@@ -153,6 +158,8 @@ class RequestStore:
         if connection is not None and self._local.pid == os.getpid():
             connection.close()
         self._local.connection = None
+        if self._base is not None:
+            self._base.close()
 
     @contextmanager
     def faults(self) -> Iterator[None]:
@@ -174,9 +181,9 @@ class RequestStore:
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)
-        if _format_of(connection) == 0:
+        if format_of(connection) == 0:
             _create(connection)
-        found = _format_of(connection)
+        found = format_of(connection)
         if found != FORMAT:
             connection.close()
             raise EngineError(
@@ -217,12 +224,15 @@ def advice(path: Path, fault: str) -> str:
         way_on = "make the file and its folder writable, or choose another run folder"
     elif "full" in fault or "No space" in fault:
         way_on = "free some disk space and run the same command again"
+    elif "disk I/O" in fault:
+        way_on = "the disk is full or does not answer; with that mended the same command goes on"
     elif "no such table" in fault or "not a database" in fault:
         way_on = "move the file away to start a new one"
     return f"store {path}: {fault}; {way_on}"
 
 
-def _format_of(connection: sqlite3.Connection) -> int:
+def format_of(connection: sqlite3.Connection) -> int:
+    """The version of a store's tables; 0 where there are none."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
@@ -230,7 +240,7 @@ def _create(connection: sqlite3.Connection) -> None:
     """Make the tables, unless another process does so at the same moment."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if _format_of(connection) == 0:
+        if format_of(connection) == 0:
             for statement in filter(str.strip, _TABLES.split(";")):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {FORMAT}")

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sqlite3
-import tempfile
 import time
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..errors import EngineError
-from .store import FORMAT, RequestStore, unpacked
+from .store import RequestStore
+from .store_reading import all_of, damage_of, reading, replies_of, size_of
 
-_LEAST_ROW = 24  # bytes that a reply takes in the file at the least
-_CHUNK = 4096
-_MOST_BYTES = 2**41  # of a length that a damaged header may name
-_ROW = (
-    "SELECT key, text, finish_reason, prompt_tokens, completion_tokens, cached_tokens, engine, day FROM replies "
-    "NOT INDEXED WHERE number BETWEEN ? AND ?"
+_PUT_ONE = (
+    "INSERT OR IGNORE INTO replies (key, text, finish_reason, prompt_tokens, completion_tokens, cached_tokens, engine, "
+    "day) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -95,7 +88,7 @@ def info(path: Path) -> StoreInfo:
         )
         shares = [EngineShare(identity or "", *rest) for identity, *rest in rows]
         notes = list(store.notes(""))
-    return StoreInfo(path, _size(path), shares, notes)
+    return StoreInfo(path, size_of(path), shares, notes)
 
 
 def verify(path: Path) -> Verdict:
@@ -105,14 +98,14 @@ def verify(path: Path) -> Verdict:
         EngineError: If there is no store, or not even its first page can be read.
     """
     verdict = Verdict()
-    with _reading(existing(path)) as connection:
+    with reading(existing(path)) as connection:
         try:
             found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
         except sqlite3.DatabaseError as fault:
             found = [str(fault)]
         verdict.faults.update(text for text in found if text != "ok")
-        for row in _rows(connection, path):
-            damage = _damage(row)
+        for row in replies_of(connection, path):
+            damage = damage_of(row)
             if damage:
                 verdict.faults[damage] += 1
             else:
@@ -128,24 +121,21 @@ def rescue(path: Path, fresh: Path) -> int:
     """
     if fresh.exists():
         raise EngineError(f"store {fresh}: exists already; name a new file")
-    count = 0
-    with _reading(existing(path)) as old, closing(RequestStore(fresh)) as store, store.faults():
-        new = store.connection()
-        new.execute("BEGIN IMMEDIATE")
-        for table in ("engines", "notes"):
-            rows = _all(old, table)
-            if rows:
-                new.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", rows)  # noqa: S608 - our own names
-        for row in _rows(old, path):
-            if _damage(row):
-                continue
-            count += new.execute(
-                "INSERT OR IGNORE INTO replies (key, text, finish_reason, prompt_tokens, completion_tokens, "
-                "cached_tokens, engine, day) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                row,
-            ).rowcount
-        new.execute("COMMIT")
-    return count
+    with reading(existing(path)) as old, closing(RequestStore(fresh)) as store, _writing(store) as new:
+        notes = all_of(old, "notes")
+        if notes:
+            new.executemany("INSERT OR IGNORE INTO notes VALUES (?, ?)", notes)
+        return _copy_replies(old, path, new)
+
+
+def absorb(path: Path, store: RequestStore) -> int:
+    """Copy every reply of another store that this one does not have; gives their number. Notes stay where they are.
+
+    Raises:
+        EngineError: If there is no other store, or this one cannot be written.
+    """
+    with reading(existing(path)) as old, _writing(store) as new:
+        return _copy_replies(old, path, new)
 
 
 def prune(
@@ -203,83 +193,28 @@ def existing(path: Path) -> Path:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that changes nothing, not even a damaged file; of a file that was cut, a copy of its old length."""
-    with tempfile.TemporaryDirectory(prefix="tagevol-store-") as folder:
+def _writing(store: RequestStore) -> Iterator[sqlite3.Connection]:
+    """A store's connection in one transaction."""
+    with store.faults():
+        connection = store.connection()
+        connection.execute("BEGIN IMMEDIATE")
         try:
-            connection = _read_only(path)
-        except sqlite3.DatabaseError:
-            copy = Path(shutil.copy(path, folder))
-            _lengthen(copy)
-            try:
-                connection = _read_only(copy)
-            except sqlite3.Error as fault:
-                raise EngineError(f"store {path}: {fault}; its first page is lost: nothing can be read") from None
-        with closing(connection):
             yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
-    try:
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version not in (0, FORMAT):
-            raise EngineError(f"store {path}: written by another version of tagevol_hf (format {version})")
-        connection.execute("SELECT 1 FROM replies LIMIT 0")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _lengthen(path: Path) -> None:
-    """Give a file that was cut the length that its header names: SQLite opens it then, and finds empty pages."""
-    head = path.read_bytes()[:100]
-    page = int.from_bytes(head[16:18], "big")
-    length = int.from_bytes(head[28:32], "big") * (65536 if page == 1 else page)
-    if path.stat().st_size < length < _MOST_BYTES:
-        os.truncate(path, length)
-
-
-def _rows(connection: sqlite3.Connection, path: Path) -> Iterator[tuple[Any, ...]]:
-    """Every row that can be read; ranges with a damaged page are halved until the page is found."""
-    ranges = [(start, start + _CHUNK - 1) for start in range(1, _last(connection, path) + 1, _CHUNK)][::-1]
-    while ranges:
-        low, high = ranges.pop()
-        try:
-            yield from connection.execute(_ROW, (low, high)).fetchall()
-        except sqlite3.DatabaseError:
-            middle = (low + high) // 2
-            if low < high:
-                ranges += [(middle + 1, high), (low, middle)]
-
-
-def _last(connection: sqlite3.Connection, path: Path) -> int:
-    try:
-        return int(connection.execute("SELECT max(number) FROM replies NOT INDEXED").fetchone()[0] or 0)
-    except sqlite3.DatabaseError:
-        return _size(path) // _LEAST_ROW
-
-
-def _all(connection: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:
-    try:
-        return connection.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - our own names
-    except sqlite3.DatabaseError:
-        return []
-
-
-def _damage(row: tuple[Any, ...]) -> str:
-    """What is wrong with a reply's row; empty if nothing is."""
-    key, text, finish_reason = row[:3]
-    if not isinstance(key, bytes) or len(key) != 16 or finish_reason not in ("stop", "length"):
-        return "a reply's row is damaged"
-    try:
-        unpacked(text)
-    except (zlib.error, UnicodeDecodeError, TypeError):
-        return "a reply's text is damaged"
-    return ""
-
-
-def _size(path: Path) -> int:
-    files = (path, path.with_name(path.name + "-wal"))
-    return sum(file.stat().st_size for file in files if file.exists())
+def _copy_replies(old: sqlite3.Connection, path: Path, new: sqlite3.Connection) -> int:
+    """Every reply that can be read; each store numbers its engines by itself."""
+    numbers = {}
+    for number, identity in all_of(old, "engines"):
+        new.execute("INSERT OR IGNORE INTO engines (identity) VALUES (?)", (identity,))
+        (numbers[number],) = new.execute("SELECT number FROM engines WHERE identity = ?", (identity,)).fetchone()
+    count = 0
+    for row in replies_of(old, path):
+        if not damage_of(row):
+            count += new.execute(_PUT_ONE, (*row[:6], numbers.get(row[6], row[6]), row[7])).rowcount
+    return count

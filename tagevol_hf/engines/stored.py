@@ -8,7 +8,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 
 from ..errors import EngineError
-from .base import Engine, Reply, Request, arrivals, one_by_one
+from .base import Engine, Reply, Request, arrivals, failed, one_by_one
+from .part import Part, Withheld
 from .store import RequestStore
 from .usage import Limits, Prices, Spending, Usage
 
@@ -27,6 +28,7 @@ class StoredEngine:
         opener: Function and arguments that open the same engine in another process, for pickling.
         prices: What its tokens cost, for the account and for `Limits.max_cost`.
         spending: Caps, perhaps shared with other engines; none by default.
+        part: Of one of several jobs, what it may ask; None for everything.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class StoredEngine:
         *,
         prices: Prices | None = None,
         spending: Spending | None = None,
+        part: Part | None = None,
     ) -> None:
         self._make: Callable[[], Engine] | None = None
         self._engine: Engine | None = None
@@ -48,6 +51,7 @@ class StoredEngine:
         self.usage = Usage()
         self.prices = prices
         self.spending = spending or Spending(Limits())
+        self.part = part
         self._opener = opener
 
     @property
@@ -98,6 +102,7 @@ class StoredEngine:
         Raises:
             EngineError: If the engine or the store fails.
             LimitError: If a cap is reached; what was in flight is stored before.
+            Withheld: At the end, if other jobs ask some of the requests; here those had errors for replies.
         """
         source = _Source(requests, self)
         with closing(arrivals(self.engine, source.misses())) as groups:
@@ -106,6 +111,8 @@ class StoredEngine:
         rest = source.answered([])
         if rest:
             yield rest
+        if source.withheld:
+            raise Withheld(f"{source.withheld} requests are asked by other jobs")
 
     def close(self) -> None:
         """Close the engine inside and the store's connection."""
@@ -139,6 +146,7 @@ class _Source:
         self._waiting: dict[str, list[int]] = {}  # by key: positions that wait for its reply
         self._since: dict[str, Reply] = {}  # replies that came since the store was last looked into
         self._asked = 0
+        self.withheld = 0
 
     def misses(self) -> Iterator[Request | None]:
         """Requests to ask; pauses where the caller does, where many stored replies wait, and at a cap."""
@@ -176,12 +184,22 @@ class _Source:
             owner.usage.stored += 1
             owner.usage.stored_tokens += reply.prompt_tokens + reply.completion_tokens
             self._ready.append((position, key, reply))
+        elif (reply := self._elsewhere(key, request)) is not None:
+            self._ready.append((position, key, reply))
         else:
             yield from self._until_paid(request)
             self._flying[self._asked] = key, request if owner.spending.limits else None
             self._waiting[key] = [position]
             self._asked += 1
             yield request
+
+    def _elsewhere(self, key: str, request: Request) -> Reply | None:
+        """An error in place of the reply, where the request failed before or is for another job to ask."""
+        part = self._owner.part
+        if part is None or ((reply := part.failed.get(key)) is None and part.asks(request)):
+            return None
+        self.withheld += reply is None
+        return reply or failed("refused_request", "another job asks it")
 
     def answered(self, group: list[tuple[int, Reply]]) -> list[Answer]:
         """Store a group of the engine's replies; they and those of the store, with positions and keys."""
@@ -193,6 +211,8 @@ class _Source:
             if request is not None:
                 owner.spending.end(request, reply, owner.prices)
             fresh.append((key, reply))
+        if owner.part is not None:
+            owner.part.failed.update((key, reply) for key, reply in fresh if reply.finish_reason == "error")
         good = [(key, reply) for key, reply in fresh if reply.finish_reason != "error"]
         if good:
             held = owner.store.put_all(good, self._identity)

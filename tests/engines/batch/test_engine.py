@@ -178,6 +178,7 @@ def test_a_pause_submits_what_there_is_and_more_may_follow_a_group(vendor_of, en
     assert [len(lines) for lines in vendor.uploads] == [2, 1]
 
 
+@pytest.mark.slow
 def test_what_a_store_answers_in_between_tears_no_batch_apart(vendor_of, engine_of, tmp_path):
     vendor = vendor_of()
     store = RequestStore(tmp_path / "store.sqlite")
