@@ -37,7 +37,7 @@ _CASES = ("instructions", "instructions and responses", "near duplicates")
 _KINDS: tuple[Callable[[str, Random, Sequence[str]], str], ...] = (
     lambda text, draw, words: text,
     lambda text, draw, words: text.upper(),
-    lambda text, draw, words: _changed(text, 0.1, draw, words),
+    lambda text, draw, words: changed(text, 0.1, draw, words),
 )
 
 
@@ -118,7 +118,7 @@ def _make(folder: Path, count: int, many: int) -> None:
     """Write the rows, with those that are planted among them, and the questions."""
     from datasets import Dataset
 
-    questions, rows = _questions(many), _texts()
+    questions, rows = _questions(many), texts()
     words = sorted({word for row in rows[:3000] for word in row["instruction"].split()})
     (folder / "questions.json").write_text(json.dumps(questions), encoding="utf-8")
     every = max(10, count // _PLANTED)
@@ -128,7 +128,7 @@ def _make(folder: Path, count: int, many: int) -> None:
             draw = Random(number)
             base = rows[number % len(rows)]
             changes = 0.0 if number < len(rows) else 0.5
-            row = {name: _changed(text, changes, draw, words) for name, text in base.items()}
+            row = {name: changed(text, changes, draw, words) for name, text in base.items()}
             if number % every == 0:
                 text = questions[draw.randrange(many)]
                 yield {"id": f"leak {number}", **row, "instruction": _KINDS[number // every % 3](text, draw, words)}
@@ -141,8 +141,8 @@ def _make(folder: Path, count: int, many: int) -> None:
     Dataset.from_generator(made, cache_dir=str(folder / "cache")).save_to_disk(str(folder / "rows"))
 
 
-def _changed(text: str, share: float, draw: Random, words: Sequence[str]) -> str:
-    """So many of the words replaced."""
+def changed(text: str, share: float, draw: Random, words: Sequence[str]) -> str:
+    """A text with that share of its words replaced."""
     own = text.split(" ")
     for place in draw.sample(range(len(own)), int(len(own) * share)):
         own[place] = draw.choice(words)
@@ -156,11 +156,12 @@ def _questions(many: int) -> list[str]:
     files = {"gsm8k/test.jsonl": "question", "math/math500_oai.jsonl": "problem", "gsm8k/train.jsonl": "question"}
     real = [json.loads(line)[name] for file, name in files.items() for line in (folder / file).open(encoding="utf-8")]
     words = sorted({word for text in real for word in text.split()})
-    more = (_changed(real[number % len(real)], 0.5, Random(number), words) for number in range(many))
+    more = (changed(real[number % len(real)], 0.5, Random(number), words) for number in range(many))
     return [*real, *more][:many]
 
 
-def _texts() -> list[dict[str, str]]:
+def texts() -> list[dict[str, str]]:
+    """Real rows where they are at hand, else some made from numbers."""
     file = _data() / "alpaca52k" / "alpaca_data.json"
     if file.is_file():
         rows = json.loads(file.read_text("utf-8"))

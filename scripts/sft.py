@@ -22,7 +22,6 @@ nothing when all is done.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -32,13 +31,13 @@ from datasets import Dataset, disable_progress_bars
 from huggingface_hub.utils import disable_progress_bars as disable_hub_progress_bars
 
 from tagevol_hf import curate_first
-from tagevol_hf.errors import MissingExtraError, RecipeError, TagEvolError
+from tagevol_hf.errors import RecipeError, TagEvolError
 from tagevol_hf.evals import held_out, running, tasks
 from tagevol_hf.training import (
     arguments,
-    chat_templates,
     checkpoints,
     curated,
+    earlier,
     encode,
     formats,
     lengths,
@@ -48,11 +47,13 @@ from tagevol_hf.training import (
     quiet,
     ranks,
     record,
+    words,
 )
+from tagevol_hf.training.trl_arguments import configure, read_arguments
 from tagevol_hf.versions import versions
 
 if TYPE_CHECKING:
-    from trl import ModelConfig, SFTConfig, TrlParser
+    from trl import ModelConfig, SFTConfig
 
     from tagevol_hf.training.trainer import CuratedTrainer
 
@@ -69,7 +70,7 @@ def train(argv: list[str]) -> None:
     given = arguments.plain_arguments(argv)
     formats.check_format(str(given.get("format", "alpaca")))
     mode = str(given.get("curate", curate_first.AUTO))
-    if mode == curate_first.AUTO and curate_first.must_be_made(str(given["curated"])):
+    if mode == curate_first.AUTO:
         check_before_curating(argv, given)
     place = curate_first.curated_place(str(given["curated"]), mode, say)
     rows, unanswered = curated.load_curated(place)
@@ -79,15 +80,15 @@ def train(argv: list[str]) -> None:
     if not retrain and record.is_done(folder, digest):
         say(f"{folder}: already trained: nothing to do (same data and settings; --retrain trains again)")
         return
+    earlier.check_apart(asked_model, folder)
+    arguments.check_can_be_written(folder)
 
     # 2. The model's tokenizer, and the template that goes with the format. (No GPU so far.)
     model = models.resolve_model(asked_model, folder, rows, data)
     argv = [*arguments.without_config(argv), "--output_dir", str(folder)]
     parser, wanted = read_arguments(argv, given)
+    tokenizer = models.tokenizer_of(model, wanted)
     trust = {"revision": wanted.model_revision, "trust_remote_code": wanted.trust_remote_code}
-    tokenizer = models.load_tokenizer(model, eos_token=wanted.eos_token, **trust)
-    chat_templates.give_template(tokenizer, wanted.format, wanted.chat_template_path)
-    models.check_end_token(tokenizer, wanted.eos_token)
     model_sizes = models.plain_config(model, **trust)
     if checkpoint := wanted.resume_from_checkpoint:
         checkpoints.check_checkpoint(checkpoint, model, model_sizes, adapter=wanted.use_peft, digest=digest)
@@ -101,125 +102,78 @@ def train(argv: list[str]) -> None:
     encoded = encode.encode(rows, wanted.format, tokenizer)
     models.check_vocabulary(model, encoded, model_sizes)
     encoded, encoding = lengths.fit_to_length(encoded, wanted.max_length, wanted.long_rows)
-    tell(encoding, unanswered, wanted.max_length, encoded[0], tokenizer)
+    for line in words.data_in_words(encoding, unanswered, wanted.max_length, encoded[0], tokenizer):
+        say(line)
     others = held_out_rows(place, rows, wanted, tokenizer) if wanted.eval_strategy != "no" else None
 
     # 4. Train, from the last checkpoint if there is one. TRL's configuration starts the process group.
     config, model_config = configure(parser, argv, tokenizer)
     digests = ranks.check_same_data(encoded)
     with config.main_process_first(local=False):
-        make_ready(folder, digest, afresh=retrain)
-    resumed = wanted.resume_from_checkpoint or checkpoints.last_checkpoint(folder)
-    if resumed:
-        say(f"going on from {resumed}")
-    trainer = make_trainer(model, config, model_config, encoded, others, tokenizer)
-    add_hook(trainer, wanted, task_options)
-    facts = {
-        "digest": digest,
-        "data_digest": data,
-        "model": asked_model,
-        "format": wanted.format,
-        "end_token": tokenizer.eos_token,
-        "encoded_digests": digests,
-        **encoding.as_dict(),
-        "rows_without_response": unanswered,
-        "resumed_from": str(resumed) if resumed else None,
-        "versions": versions(),
-        "arguments": {name: str(value) for name, value in given.items() if name not in ("hub_token", "env")},
-    }
-    trainer.run_folder = Path(place) if (Path(place) / "run.json").is_file() else None
-    trainer.record_so_far = lambda: {**facts, **progress_of(trainer)}
-    metrics = trainer.train(resume_from_checkpoint=str(resumed) if resumed else None).metrics
-    trainer.save_model(str(folder))
-
-    # 5. The card and, last, the record: where it is, the model is whole.
+        for line in checkpoints.make_ready(folder, digest, afresh=retrain, resume=wanted.resume_from_checkpoint):
+            say(line)
+    with words.ends_in_words(folder, "the same command without --retrain" if retrain else "the same command"):
+        resumed = wanted.resume_from_checkpoint or checkpoints.last_checkpoint(folder)
+        if resumed:
+            say(f"going on from {resumed}")
+        trainer = make_trainer(model, config, model_config, encoded, others, tokenizer)
+        add_hook(trainer, wanted, task_options)
+        facts = {
+            "digest": digest,
+            "data_digest": data,
+            "model": asked_model,
+            "format": wanted.format,
+            "end_token": tokenizer.eos_token,
+            "encoded_digests": digests,
+            **encoding.as_dict(),
+            "rows_without_response": unanswered,
+            "resumed_from": str(resumed) if resumed else None,
+            "versions": versions(),
+            "arguments": {name: str(value) for name, value in given.items() if name not in ("hub_token", "env")},
+        }
+        trainer.run_folder = Path(place) if (Path(place) / "run.json").is_file() else None
+        trainer.record_so_far = lambda: {**facts, **progress_of(trainer)}
+        metrics = trainer.train(resume_from_checkpoint=str(resumed) if resumed else None).metrics
+        trainer.save_model(str(folder))
+        # 5. The card and, last, the record: where it is, the model is whole.
+        if trainer.is_world_process_zero():
+            seconds = round(metrics["train_runtime"], 2)
+            trainer.create_model_card()
+            finish(folder, {**facts, **progress_of(trainer), "seconds": seconds})
     if trainer.is_world_process_zero():
-        trainer.create_model_card()
-        result = {**trainer.record_so_far(), "seconds": round(metrics["train_runtime"], 2)}
-        record.write_json(folder / "train.json", result)
-        if result["loss_history"]:
-            say(f"training loss {result['first_loss']:.3f} -> {result['last_loss']:.3f} nats a learned token")
-        say(f"model, card and train.json are in {folder}")
-        if wanted.use_peft:
-            say(f"merge the adapter into its base with: python scripts/merge.py {folder} {folder}-merged")
-        if wanted.push_to_hub:
-            say(f"pushed to {push.push(folder, trainer.hub_model_id, private=config.hub_private_repo)}")
+        tell_what_next(trainer, folder, config, wanted)
     ranks.leave(trainer)
 
 
-def make_ready(folder: Path, digest: str, *, afresh: bool) -> None:
-    """Keep other trainings out of the folder, and set aside what this one must not go on from; rank 0 does it."""
-    if int(os.environ.get("RANK", "0")) != 0:
-        return
-    record.hold(folder)
-    if moved := record.begin(folder, digest, afresh=afresh):
-        say(f"checkpoints of an earlier, different training were moved to {moved}")
-    for torn in checkpoints.set_torn_aside(folder):
-        say(f"a checkpoint that is not whole was moved to {torn}")
+def finish(folder: Path, result: dict[str, Any]) -> None:
+    """Write what says that the model is whole, and tell of it."""
+    record.write_json(folder / "train.json", result)
+    if result["loss_history"]:
+        say(f"training loss {result['first_loss']:.3f} -> {result['last_loss']:.3f} nats a learned token")
+    say(f"model, card and train.json are in {folder}")
+
+
+def tell_what_next(trainer: CuratedTrainer, folder: Path, config: SFTConfig, wanted: argparse.Namespace) -> None:
+    """What can be done with the model, and push it if asked."""
+    if wanted.use_peft:
+        say(f"merge the adapter into its base with: python scripts/merge.py {folder} {folder}-merged")
+    if wanted.push_to_hub:
+        say(f"pushed to {push.push(folder, trainer.hub_model_id, private=config.hub_private_repo)}")
 
 
 def check_before_curating(argv: list[str], given: dict[str, Any]) -> None:
     """Find now what would else be found after hours of curating: a misspelt argument, a model that is not there."""
+    place, missing = curate_first.place_to_be(str(given["curated"]))
+    if not missing:
+        return
+    model = str(given["model_name_or_path"])
+    folder = arguments.output_dir_to_be(given, place)
+    earlier.check_apart(model, folder)
+    arguments.check_can_be_written(folder)
     _, wanted = read_arguments(arguments.without_config(argv), given)
     hook_options(wanted)
-    model = str(given["model_name_or_path"])
     if not model.startswith(models.TINY):
-        trust = {"revision": wanted.model_revision, "trust_remote_code": wanted.trust_remote_code}
-        tokenizer = models.load_tokenizer(model, eos_token=wanted.eos_token, **trust)
-        chat_templates.give_template(tokenizer, wanted.format, wanted.chat_template_path)
-        models.check_end_token(tokenizer, wanted.eos_token)
-
-
-def read_arguments(argv: list[str], given: dict[str, Any]) -> tuple[TrlParser, argparse.Namespace]:
-    """TRL's parser, and the values that it reads, before a configuration is made of them."""
-    try:
-        from trl import ModelConfig, SFTConfig, TrlParser
-    except ImportError as error:
-        raise MissingExtraError(error.name or "trl", "train") from error
-    parser = TrlParser((arguments.CuratedArguments, SFTConfig, ModelConfig), exit_on_error=False)
-    arguments.check_names(given, (action.dest for action in parser._actions))
-    parser.set_defaults_with_config(**arguments.config_values(given))
-    arguments.check_lora(given)
-    with arguments.clear_errors():
-        wanted = parser.parse_args(argv)
-    arguments.check_reporters(wanted.report_to)
-    if (wanted.load_in_4bit or wanted.load_in_8bit) and importlib.util.find_spec("bitsandbytes") is None:
-        raise MissingExtraError("bitsandbytes", "qlora")
-    if wanted.completion_only_loss is False:
-        raise RecipeError("completion_only_loss: false is not possible here; only responses are learned")
-    if wanted.packing and (wanted.packing_strategy == "wrapped" or wanted.max_length is None):
-        raise RecipeError("packing: needs a max_length and packing_strategy: bfd, which keeps rows apart and whole")
-    return parser, wanted
-
-
-def configure(parser: TrlParser, argv: list[str], tokenizer: Any) -> tuple[SFTConfig, ModelConfig]:
-    """TRL's configuration; it starts the process group, if there is one."""
-    with arguments.clear_errors():
-        _, config, model_config = parser.parse_args_into_dataclasses(argv)
-    # The labels are ours already: TRL need not build them, nor change the tokenizer that made them.
-    config.assistant_only_loss, config.completion_only_loss, config.chat_template_path = False, None, None
-    config.eos_token = tokenizer.eos_token  # the model is to stop at what was learned, too
-    if not config.packing:
-        config.max_length = None  # all rows are short enough: TRL need not look, and padding_free is possible
-    config.hub_private_repo = config.hub_private_repo is not False  # private unless the user says otherwise
-    if not sys.stderr.isatty():
-        config.disable_tqdm = True
-    return config, model_config
-
-
-def tell(encoding: lengths.Encoding, unanswered: int, max_length: int | None, row: Any, tokenizer: Any) -> None:
-    """Say what is trained on, and show one row with what is learned between «»."""
-    say(f"{encoding.rows} rows, {encoding.tokens} tokens, {encoding.learned_tokens} of them learned")
-    if unanswered:
-        say(f"{unanswered} rows have no response and are left out")
-    if encoding.over_long:
-        what = "left out" if encoding.dropped else "cut at their end"
-        say(f"{encoding.over_long} rows have more than max_length: {max_length} tokens and are {what}")
-        say(f"  (the longest has {encoding.longest})")
-    if tokenizer.pad_token is None:
-        say(f"the tokenizer has no padding token: {tokenizer.eos_token} fills up batches, and is not learned there")
-    text = encode.marked_text(row["input_ids"], row["labels"], tokenizer)
-    say(f"row {row['id']}, learned between «»:\n  " + text.replace("\n", "\n  "))
+        models.tokenizer_of(model, wanted)
 
 
 def held_out_rows(place: str, rows: Dataset, wanted: argparse.Namespace, tokenizer: Any) -> Dataset:
@@ -321,11 +275,13 @@ def main(argv: list[str]) -> int:
     except TagEvolError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        say("stopped; the same command goes on from here")
+    except KeyboardInterrupt as stop:
+        told = stop.args[0] if stop.args else "stopped in preparation; nothing is lost: give the same command again"
+        if told:  # a curation has said so itself
+            say(told)
         return 130
-    except OSError as error:  # a full disk, a folder that cannot be written
-        print(f"error: {error}; when that is mended the same command goes on from the last checkpoint", file=sys.stderr)
+    except OSError as error:  # a full disk
+        print(f"error: {error}; when that is mended give the same command again", file=sys.stderr)
         return 2
     return 0
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset, load_from_disk
 
+from ..errors import DataError
 from ..recipe import Recipe
 from ..run_folder import RunFolder, read_run
 from ..step_record import StepRecord
 from . import baselines, cleaning, evolving, measuring, selecting
 from .journey import Journey, load_rows
+
+if TYPE_CHECKING:
+    from ..figures import RunFigures
 
 # Each step of a recipe is one function, in the order in which a recipe that has them all would take them.
 STEPS: dict[str, Callable[[Journey, Any], None]] = {
@@ -46,7 +50,7 @@ STEPS: dict[str, Callable[[Journey, Any], None]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run.
+    """A run, as `curate` gives it or `load_run` finds it.
 
     Attributes:
         path: The run folder.
@@ -58,18 +62,47 @@ class Run:
 
     @property
     def selected(self) -> Dataset:
-        """The curated rows."""
-        return load_from_disk(str(self.path / "selected"))
+        """The curated rows.
+
+        Raises:
+            DataError: As for the other rows: if the run is not finished.
+        """
+        return self._rows("selected")
 
     @property
     def not_chosen(self) -> Dataset:
         """Good rows that the selection left out."""
-        return load_from_disk(str(self.path / "not_chosen"))
+        return self._rows("not_chosen")
 
     @property
     def rejected(self) -> Dataset:
         """Rows that left on the way, each with its `rejection`."""
-        return load_from_disk(str(self.path / "rejected"))
+        return self._rows("rejected")
+
+    @property
+    def figures(self) -> RunFigures:
+        """Figures for papers and notebooks (extra `figures`), of the run as it is now."""
+        from ..figures import RunFigures
+
+        return RunFigures(self.path)
+
+    def _rows(self, name: str) -> Dataset:
+        if not (self.path / name).is_dir():
+            status = self.record.get("status", "unknown")
+            raise DataError(f"{self.path}: no {name} rows (status: {status}); go on with: tagevol curate RECIPE")
+        try:
+            return load_from_disk(str(self.path / name))
+        except (OSError, ValueError, KeyError) as fault:  # Arrow's and JSON's errors are of these
+            raise DataError(f"{self.path / name}: cannot be read ({fault}); run the recipe again") from None
+
+
+def load_run(folder: str | Path) -> Run:
+    """The run in a folder, finished or not; nothing is asked.
+
+    Raises:
+        DataError: If the folder is not a run folder, or its run.json cannot be read.
+    """
+    return Run(Path(folder), read_run(Path(folder)))
 
 
 def curate(
@@ -78,6 +111,7 @@ def curate(
     command: str = "",
     tell: Callable[[StepRecord], None] | None = None,
     store: str | Path | None = None,
+    on: str | None = None,
 ) -> Run:
     """Run a recipe. A second run of the same recipe in the same folder asks the engine nothing again.
 
@@ -87,13 +121,14 @@ def curate(
         command: The command line, for the record.
         tell: Called with the record of each step when it ends.
         store: The request store, where several runs share one; in the run folder by default.
+        on: The Ray cluster that the engines work on, as `open_engine` takes it; None for this machine.
 
     Raises:
         DataError: If the data cannot be used, or no row is left after a step.
         EngineError: If an engine or the store fails; the same call goes on where this one ended.
     """
     path = Path(folder) if folder is not None else Path("runs") / recipe.name
-    with RunFolder(path, recipe, command, None if store is None else Path(store)) as run:
+    with RunFolder(path, recipe, command, None if store is None else Path(store), on) as run:
         journey = Journey(run, recipe)
         tell = tell or (lambda _: None)
         load_rows(journey)

@@ -14,6 +14,7 @@ from ..formats import MAX_CHARS, prepare
 from ..recipe import Data, Recipe
 from ..recipe_parts import ModelStep, Source
 from ..rows import iterate
+from ..run_files import write_whole
 from ..run_folder import RunFolder
 from ..sources import load, together
 from ..stage import Stage
@@ -33,6 +34,7 @@ class Journey:
         pool: The tag pool, once there is one.
         method: The method that `optimize_method` found, or "".
         references: Name of a test set → its texts, for `measure`.
+        partial: Whether `rows` are those of one shard alone, because others' replies are not there yet.
     """
 
     def __init__(self, run: RunFolder, recipe: Recipe) -> None:
@@ -42,6 +44,7 @@ class Journey:
         self.pool = TagPool({})
         self.method = ""
         self.references: dict[str, list[str]] = {}
+        self.partial = False
 
     def ask(
         self,
@@ -84,9 +87,9 @@ class Journey:
         What "auto" is, is found once and noted in the run folder: a run has one embedder to its end, whatever a restart
         finds.
         """
-        file = self.run.path / "embedder.txt"
+        file = self.run.whole / "embedder.txt"
         if spec == "auto" and not file.exists():
-            file.write_text(resolved(spec), encoding="utf-8")
+            write_whole(file, resolved(spec))
         return open_embedder(file.read_text(encoding="utf-8") if spec == "auto" else spec)
 
 
@@ -128,7 +131,14 @@ def read(part: Source, max_chars: int = MAX_CHARS, limit: int | None = None) -> 
     Raises:
         DataError: If they cannot be read, or there are none.
     """
-    source = load(part.source, config=part.config, split=part.split, revision=part.revision, limit=limit)
+    source = load(
+        part.source,
+        config=part.config,
+        split=part.split,
+        revision=part.revision,
+        limit=limit,
+        streaming=part.streaming,
+    )
     if len(source) == 0:
         raise DataError(f"data.source {part.source!r}: the data set has no rows")
     rows: Dataset = prepare(source, part.columns, max_chars)

@@ -46,6 +46,7 @@ def cluster(journey: Journey, options: Any) -> None:
     from ..selection.cluster import add_clusters, fit_clusters
     from ..selection.cluster_quality import cluster_quality
     from ..selection.cluster_sets import keep_one_per_label_set
+    from ..selection.places import place_rows
 
     with journey.run.step("cluster", "map", len(journey.rows)) as record:
         embedder = journey.embedder(options.embedder)
@@ -53,6 +54,7 @@ def cluster(journey: Journey, options: Any) -> None:
         clusters.save(journey.run.path / "clusters.json")
         placed = add_clusters(journey.rows, clusters, embedder, assign=options.assign)
         journey.rows = journey.run.keep(record, keep_one_per_label_set(placed, keep=options.same_labels))
+        place_rows(journey.rows, embedder, journey.recipe.seed).save(journey.run.path / "cluster_map.json")
         record.summary = {
             "k": clusters.k,
             "asked_k": journey.recipe.clusters,
@@ -66,7 +68,8 @@ def cluster(journey: Journey, options: Any) -> None:
 
 def single_score(journey: Journey, options: Any) -> None:
     """A score for each response by itself (map)."""
-    say_unanswered("single_score", journey.rows)
+    if not journey.partial:
+        say_unanswered("single_score", journey.rows)
     journey.ask(SingleScorer, "single_score", options)
 
 
