@@ -53,5 +53,5 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/uv
 
 $(VENV)/.test: pyproject.toml $(VENV)/.demo
 	@echo "installing the tests' needs into $(VENV) …"
-	$(UV) --editable '.[train,embed,eval,dedup]' --group test
+	$(UV) --editable '.[train,embed,eval,dedup,figures]' --group test
 	touch $@

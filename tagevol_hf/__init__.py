@@ -23,6 +23,7 @@ _HOME = {
     "load": "sources",
     "prepare": "formats",
     "split_rejected": "rows",
+    "spool": "streams",
     "open_engine": "engines.open",
     "Request": "engines.base",
     "Reply": "engines.base",
@@ -75,6 +76,8 @@ _HOME = {
     "compare_selections": "measure.selections",
     "load_recipe": "recipe_file",
     "curate": "pipeline",
+    "load_run": "pipeline",
+    "write_figures": "figures",
     "EvalHook": "evals.hook",
     "Rule": "measure.benchmark_search",
     "find_leaks": "measure.leaks",
@@ -102,13 +105,14 @@ if TYPE_CHECKING:
     from .evolve.rounds import evolve_in_rounds
     from .evolve.tag_evol import TagEvol, draw_candidates
     from .evolve.variants import FromScratch, GivenTags
+    from .figures import write_figures
     from .formats import prepare
     from .measure.benchmark_search import Rule
     from .measure.leaks import find_leaks, reject_leaks
     from .measure.near_duplicates import find_near_duplicates, reject_near_duplicates
     from .measure.selections import compare_selections
     from .metrics import metric_path
-    from .pipeline import curate
+    from .pipeline import curate, load_run
     from .prompts import Prompt
     from .recipe_file import load_recipe
     from .rows import split_rejected
@@ -126,6 +130,7 @@ if TYPE_CHECKING:
     from .selection.tacos import tacos
     from .sources import load
     from .stage import Stage
+    from .streams import spool
     from .tags.embed import open_embedder
     from .tags.normalize import Normalization, TagNormalizer, add_labels, fit_normalizer
     from .tags.pool import TagPool, open_pool

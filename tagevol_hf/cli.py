@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import shlex
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from . import __version__, cli_compare, cli_doctor, cli_eval, cli_plan, cli_schema, cli_show, cli_store
+from . import (
+    __version__,
+    cli_compare,
+    cli_curate,
+    cli_doctor,
+    cli_eval,
+    cli_hub,
+    cli_plan,
+    cli_schema,
+    cli_show,
+    cli_store,
+)
 from .errors import LimitError, RecipeError, TagEvolError
 from .launch import launch_evaluation, launch_training
 from .project import recipe_path
@@ -31,6 +40,7 @@ app = typer.Typer(
 app.add_typer(cli_store.app, name="store")
 cli_compare.add_to(app)
 cli_eval.add_to(app)
+cli_hub.add_to(app)
 cli_plan.add_to(app)
 cli_doctor.add_to(app)
 cli_schema.add_to(app)
@@ -48,6 +58,16 @@ MaxRequests = Annotated[int | None, typer.Option(min=1, help="Stop after so many
 MaxTokens = Annotated[int | None, typer.Option(min=1, help="Stop before more tokens than this, prompts and replies.")]
 MaxCost = Annotated[float | None, typer.Option(min=0, help="Stop before it costs more, at the recipe's prices.")]
 Folder = Annotated[Path | None, typer.Option("--out", help="The run folder.  [default: runs/NAME]")]
+On = Annotated[
+    str | None,
+    typer.Option("--on", help="Engines on a Ray cluster: ray, ray:auto or ray://HOST:PORT, with ?actors=4&gpus=1."),
+]
+ShardOf = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", metavar="I/N", help="Only ask for this part of the replies, as 3/16; then tagevol store merge."
+    ),
+]
 Sft = Annotated[Path | None, typer.Option(help="The training recipe.  [default: the only sft-*.yaml there is]")]
 Where = Annotated[
     str | None,
@@ -66,6 +86,7 @@ def run(
     max_requests: MaxRequests = None,
     max_tokens: MaxTokens = None,
     max_cost: MaxCost = None,
+    on: On = None,
 ) -> None:
     """Curate, train, evaluate and report: the whole journey of a recipe.
 
@@ -74,7 +95,7 @@ def run(
     """
     from .run_folder import read_run
 
-    path = _curate(recipe, settings, limit, folder, _caps(max_requests, max_tokens, max_cost))
+    path = cli_curate.curate_recipe(recipe, settings, limit, folder, _caps(max_requests, max_tokens, max_cost), on)
     chosen = _training_recipe(recipe, sft)
     model = None
     if chosen is not None:
@@ -98,10 +119,19 @@ def curate(
     max_requests: MaxRequests = None,
     max_tokens: MaxTokens = None,
     max_cost: MaxCost = None,
+    on: On = None,
+    shard: ShardOf = None,
 ) -> None:
-    """Make the curated set of a recipe, without training."""
-    path = _curate(recipe, settings, limit, folder, _caps(max_requests, max_tokens, max_cost))
-    _summary(path, None, _report(path))
+    """Make the curated set of a recipe, without training.
+
+    With --shard 3/16 several jobs ask for a part of the replies each; tagevol store merge brings them together.
+    """
+    caps = _caps(max_requests, max_tokens, max_cost)
+    if shard is not None:
+        cli_curate.ask_for_shard(recipe, settings, limit, folder, caps, on, shard)
+    else:
+        path = cli_curate.curate_recipe(recipe, settings, limit, folder, caps, on)
+        _summary(path, None, _report(path))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -122,12 +152,20 @@ def train(
 
 
 @app.command()
-def report(run_folder: Annotated[Path, typer.Argument(help="A run folder, finished or not.")]) -> None:
+def report(
+    run_folder: Annotated[Path, typer.Argument(help="A run folder, finished or not.")],
+    figures: Annotated[Path | None, typer.Option(help="Also write figures for papers into this folder.")] = None,
+) -> None:
     """Write the report page of a run.
 
-    One HTML file that needs nothing else.
+    One HTML file that needs nothing else; with --figures DIR also each figure as .png and .svg.
     """
     out.print(f"report: {_report(run_folder)}")
+    if figures is not None:
+        from .figures import write_figures
+
+        files = write_figures(run_folder, figures)
+        out.print(f"figures: {len(files)} files in {figures}")
 
 
 @app.callback(invoke_without_command=True)
@@ -174,58 +212,6 @@ def _caps(max_requests: int | None, max_tokens: int | None, max_cost: float | No
     """Limits of the command line as settings of the recipe; they do not name the run folder."""
     given = {"max_requests": max_requests, "max_tokens": max_tokens, "max_cost": max_cost}
     return [f"limits.{name}={value}" for name, value in given.items() if value is not None]
-
-
-def _curate(path: Path, settings: list[str] | None, limit: int | None, folder: Path | None, caps: list[str]) -> Path:
-    from .curate_first import run_folder_of
-    from .engines.open import is_language_model
-    from .pipeline import curate as curate_recipe
-    from .recipe_file import load_recipe
-
-    recipe = load_recipe(recipe_path(path), [*(settings or ()), *caps], limit)
-    folder = folder or run_folder_of(recipe).with_name(recipe.name + _suffix(settings or [], limit))
-    used = {spec for spec in recipe.engines.values() if not is_language_model(spec)}
-    out.print(f"{recipe.name}: {recipe.data.source} → {folder}")
-    if used:
-        out.print("The built-in engine answers by rule: no language model is used.")
-    result = curate_recipe(recipe, folder, shlex.join(["tagevol", *sys.argv[1:]]), _tell)
-    totals = result.record["totals"]
-    if totals["asked"]:
-        cost = f", cost {totals['cost']:,.4g}" if totals["cost"] else ""
-        out.print(
-            f"The engine was asked {totals['asked']:,} times{cost}; {totals['stored']:,} replies came from the store."
-        )
-    else:
-        out.print(f"The engine was asked nothing: all {totals['stored']:,} replies were in the store.")
-    for engine in result.record["engines"].values():
-        if len(engine["served"]) > 1:
-            shares = ", ".join(f"{url} {count:,}" for url, count in engine["served"].items())
-            out.print(f"Answered by: {shares}")
-    return folder
-
-
-def _suffix(settings: list[str], limit: int | None) -> str:
-    """A run with overrides gets a folder of its own, the same for the same overrides."""
-    parts = [f"-limit{limit}"] if limit is not None else []
-    if settings:
-        parts.append("-" + hashlib.sha256("\0".join(sorted(settings)).encode()).hexdigest()[:6])
-    return "".join(parts)
-
-
-def _tell(step: Any) -> None:
-    rejected = sum(step.rejected.values())
-    parts = [f"{step.rows_in:,} → {step.rows_out:,} rows"]
-    parts += [f"{rejected:,} rejected"] if rejected else []
-    parts += [f"{step.not_chosen:,} not chosen"] if step.not_chosen else []
-    parts += [f"{step.asked:,} asked"] if step.asked else []
-    parts += [f"{step.stored:,} from the store"] if step.stored else []
-    parts += [f"{sum(step.redrawn.values()):,} asked again"] if step.redrawn else []
-    parts += [f"{sum(step.failed.values()):,} failed"] if step.failed else []
-    parts += [f"{step.cached_share:.0%} of the prompts cached"] if step.cached_share else []
-    parts += [f"{step.tokens_per_second:,.0f} tokens/s"] if step.asked and step.seconds > 1 else []
-    out.print(f"  {step.number:>2} {step.name:<18} {', '.join(parts)}, {step.seconds:.1f} s")
-    if step.summary.get("warning"):
-        out.print(f"     {step.summary['warning']}")
 
 
 def _training_recipe(recipe: Path, given: Path | None) -> Path | None:

@@ -14,6 +14,7 @@ from .project import recipe_path
 if TYPE_CHECKING:
     from .plan import StepPlan
     from .preview import Expected
+    from .recipe import Recipe
 
 _SHOWN = 3  # rows of a preview
 _CHARACTERS = 400  # of a text
@@ -55,6 +56,7 @@ def plan(
     """
     from datasets.utils import disable_progress_bars
 
+    from .curate_first import run_folder_of
     from .pipeline.journey import read_all, user_turns
     from .plan import plan as plan_steps
     from .recipe_file import load_recipe
@@ -68,6 +70,8 @@ def plan(
     if preview is None:
         _table([_counts(step) for step in steps], steps)
         _say("These are upper bounds; rows that are rejected on the way ask nothing more.")
+        _choices(loaded, steps)
+        _stored(run_folder_of(loaded))
         return
     folder = folder or Path("runs") / f"{loaded.name}-preview"
     found = _previewed(loaded, rows, steps, preview, folder)
@@ -119,6 +123,29 @@ def _table(lines: list[list[str]], steps: Sequence[StepPlan], found: Mapping[str
     for line, engine in zip(lines, engines, strict=True):
         cells = [f"{text:>{width}}" for text, width in zip(line[1:], widths[1:], strict=False)]
         _say(f"{line[0]:<{widths[0]}} {' '.join(cells)}  {engine}".rstrip())
+
+
+def _choices(recipe: Recipe, steps: Sequence[StepPlan]) -> None:
+    """What the pairs cost by plan, where there are any."""
+    from .plan import COMPARISONS, compare_choices
+
+    coming = next((step.rows for step in steps if step.name == "compare"), None)
+    if coming is None:
+        return
+    heads = [f"{number} a row" for number in COMPARISONS]
+    _say("\ncompare, in both orders; with one order half of it:")
+    for name, cells in [("plan", heads), *((plan, [f"{n:,}" for n in found]) for plan, found in
+                        compare_choices(recipe, coming).items())]:  # fmt: skip
+        _say(f"  {name:<16} {' '.join(f'{cell:>10}' for cell in cells)}")
+
+
+def _stored(folder: Path) -> None:
+    """What need not be asked again."""
+    from .engines import store_care
+
+    if (folder / "store.sqlite").is_file():
+        found = store_care.info(folder / "store.sqlite")
+        _say(f"{folder / 'store.sqlite'} has {found.replies:,} replies; what is among them is not asked again.")
 
 
 def _cost(found: Mapping[str, Expected]) -> str:

@@ -68,3 +68,14 @@ def prune(
         typer.echo(f"{path}: {count:,} replies would go")
     else:
         typer.echo(f"{path}: {count:,} replies gone, {before / 1e6:,.1f} → {store_care.info(path).bytes / 1e6:,.1f} MB")
+
+
+@app.command()
+def merge(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run with shards.")]) -> None:
+    """Bring the replies of a run's shards (tagevol curate RECIPE --shard 3/16) into the run's own store.
+
+    Then every shard can go on by the same command; when none has more to ask, tagevol curate RECIPE asks nothing.
+    """
+    from .pipeline.merging import merge_shards
+
+    merge_shards(run, typer.echo)

@@ -33,6 +33,7 @@ AUTO, NEVER = "auto", "never"
 BEAT_SECONDS = 1.0
 SILENT_SECONDS = float(os.environ.get("TAGEVOL_SILENT_SECONDS", "60"))  # then the others take rank 0 for dead
 GRACE_SECONDS = "60"  # that the curation has to end when it must
+_TOLD = 130  # status of a `tagevol` that was stopped, and has said so
 _GUARD = Path(__file__).parent / "engines" / "child_guard.py"
 _TRAINING = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID")  # the same in all processes of one training
 
@@ -75,8 +76,8 @@ def curated_place(where: str, mode: str, say: Say) -> str:
     return str(folder)
 
 
-def must_be_made(where: str) -> bool:
-    """Whether `curated_place` would make data, or say that it is not there.
+def place_to_be(where: str) -> tuple[str, bool]:
+    """What `curated_place` would give, and whether it would make it, or say that it is not there.
 
     Raises:
         RecipeError: As there.
@@ -84,9 +85,10 @@ def must_be_made(where: str) -> bool:
     _check_spelling(where)
     found = _recipe_of(where)
     if found is None:
-        return False
+        return where, False
     recipe = load_recipe(found[0])
-    return not _is_made(found[1] or run_folder_of(recipe), recipe)
+    folder = found[1] or run_folder_of(recipe)
+    return str(folder), not _is_made(folder, recipe)
 
 
 def run_folder_of(recipe: Recipe) -> Path:
@@ -210,7 +212,10 @@ def _run(command: list[str]) -> None:
         [*guarded, *child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=child_environment()
     )
     with guard:  # its input stays open so long: the end of it means the end of the child
-        said = guard.stdout.read().split() if guard.stdout else []
+        try:
+            said = guard.stdout.read().split() if guard.stdout else []
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_stopped(guard)) from None
     status = int(said[-1]) if len(said) > 1 else -1
     if status == 3:
         raise DataError("curating stopped at a limit of the recipe; raise it, or train on another set")
@@ -218,6 +223,12 @@ def _run(command: list[str]) -> None:
         raise DataError(
             f"curating ended with status {status}; its message is above; with that mended the same command goes on"
         )
+
+
+def _stopped(guard: subprocess.Popen[str]) -> str:
+    """End the child, and give what is to be said of it; nothing where it said so itself."""
+    said = guard.communicate()[0].split()  # closes its input, and waits until it has ended
+    return "" if said[-1:] == [str(_TOLD)] else "stopped while the data was made; the same command goes on from there"
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from .recipe import Recipe
 from .recipe_evolving import EvolInstructStep, OptimizeMethod
@@ -77,6 +77,26 @@ def _comparisons(rows: int, options: CompareStep, recipe: Recipe) -> int:
         odd = 0
     pairs = -(-(rows + odd) * min(options.comparisons, max(1, rows - 1)) // 2)
     return pairs * (2 if options.orders == "both" else 1)
+
+
+COMPARISONS = (1, 2, 4, 8)  # a row, of which `compare_choices` tells
+
+
+def compare_choices(recipe: Recipe, rows: int) -> dict[str, list[int]]:
+    """Requests of the step `compare` in both orders, by plan, for 1, 2, 4 and 8 comparisons a row; one order: half.
+
+    Args:
+        recipe: One with this step.
+        rows: Rows that come into it.
+    """
+    options: CompareStep = recipe.option("compare")
+
+    def asked(plan: str, comparisons: int) -> int:
+        other = options.model_copy(update={"plan": plan, "comparisons": comparisons, "orders": "both"})
+        return _comparisons(rows, other, recipe)
+
+    plans = get_args(CompareStep.model_fields["plan"].annotation)
+    return {plan: [asked(plan, comparisons) for comparisons in COMPARISONS] for plan in plans}
 
 
 _SCORED = {"alpagasus": 1, "deita": 2}  # requests a row of the ways of selecting that ask an engine

@@ -16,6 +16,7 @@ from .engines.usage import Limits as Caps
 from .engines.usage import Prices
 from .errors import RecipeError
 from .formats import MAX_CHARS
+from .homes import portable, resolved
 from .recipe_parts import Part, Source
 from .recipe_steps import BEFORE, EVOLUTIONS, MODEL_STEPS, SELECTIONS, STEPS
 
@@ -109,8 +110,11 @@ class Recipe(Part):
 
     @property
     def digest(self) -> str:
-        """First 12 hex digits of the SHA-256 of `plain()` without prices and limits, which change no row."""
-        body = {name: value for name, value in self.plain().items() if name not in ("prices", "limits")}
+        """First 12 hex digits of the SHA-256 of `plain()` without prices and limits, which change no row.
+
+        It is the same for each user's home folder.
+        """
+        body = {name: value for name, value in portable(self.plain()).items() if name not in ("prices", "limits")}
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -120,7 +124,7 @@ def recipe_from(body: Mapping[str, Any], where: str = "recipe") -> Recipe:
     Raises:
         RecipeError: As `load_recipe`.
     """
-    values = dict(body)
+    values = resolved(dict(body))
     values["steps"] = [_step(entry, f"{where}: steps[{place}]") for place, entry in enumerate(_steps(values, where))]
     recipe: Recipe = valid_part(Recipe, values, where)
     asking = [name for name, _ in recipe.steps if name in MODEL_STEPS]

@@ -17,6 +17,8 @@ class Source(Part):
     Attributes:
         source: File, glob, folder or Hub id; a relative path counts from the recipe's folder.
         columns: Which column holds what, as {instruction: question, response: answer}.
+        license: Of the data, as the Hub names licences (cc-by-4.0, mit, …); it is carried over into the card.
+        streaming: Fetch rows one by one, only as many as `limit` asks for, in place of all files of the source.
     """
 
     source: str
@@ -24,6 +26,8 @@ class Source(Part):
     split: str = "train"
     revision: str | None = None
     columns: dict[str, str] = Field(default_factory=dict)
+    license: str | None = None
+    streaming: bool = False
 
 
 class EngineStep(Part):

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from .recipe_parts import EngineStep, ModelStep, Part
+from .selection.plans import Plan
 from .tags.normalization import PRESETS, Normalization
 
 Embedding = str  # "auto", "builtin", "phrase-bert", the folder of a model, or its Hub id
@@ -107,7 +108,7 @@ class CompareStep(ModelStep):
         score: "mean" of a row's scores, or "bradley-terry" from who won.
     """
 
-    plan: Literal["k-regular", "adjacent", "anchor", "swiss"] = "k-regular"
+    plan: Plan = "k-regular"
     comparisons: int = Field(default=2, ge=1)
     orders: Literal["both", "one"] = "both"
     score: Literal["mean", "bradley-terry"] = "mean"

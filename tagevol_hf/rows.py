@@ -149,6 +149,15 @@ def columns_of(rows: Sequence[Mapping[str, Any]], features: Features) -> dict[st
     return {name: Column([row.get(name) for row in rows], features.arrow_schema.field(name).type) for name in features}
 
 
+def table_with(table: pa.Table, columns: Mapping[str, Column]) -> pa.Table:
+    """An Arrow table with these columns beside, or in place of, its own."""
+    for name, values in columns.items():
+        place = table.schema.get_field_index(name)
+        array = pa.array(values)
+        table = table.append_column(name, array) if place < 0 else table.set_column(place, name, array)
+    return table
+
+
 def rows_of(batch: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     """Rows of a batch of columns, in order."""
     names = list(batch)

@@ -3,23 +3,23 @@
 recipe.yaml        the resolved recipe
 store.sqlite       the request store
 steps/NN-name/     the rows after each step
-tag_pool.json, method.json, tags.json, clusters.json, selections.json, contamination.json, measures.json   what
-                   fold steps made
+tag_pool.json, method.json, tags.json, clusters.json, cluster_map.json, selections.json, contamination.json,
+measures.json      what fold steps made
 embedder.txt       what the embedder "auto" was found to be
 comparisons/       the compared pairs
 selected/ not_chosen/ rejected/           the result; together they hold every row
 run.json           counts a step, reasons, tokens, seconds, engines, versions
+shards/            of a run in shards, what each one asked; a run folder of its own
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,19 +32,26 @@ from datasets.utils import disable_progress_bars, enable_progress_bars
 
 from . import __version__
 from .engines.open import IN_MEMORY, is_language_model, open_engine
+from .engines.part import Part
 from .engines.stored import StoredEngine
 from .engines.usage import Spending, Usage
-from .errors import DataError, TagEvolError
+from .errors import DataError, EngineError, TagEvolError
+from .homes import portable
 from .progress import progress
 from .recipe import Recipe
 from .recipe_steps import MODEL_STEPS
 from .rows import ROW_FEATURES, split_rejected
+from .run_files import is_busy, remove_leftovers, save_whole, unwritable, write_whole, writing
 from .step_record import StepRecord
 from .versions import versions
 
 _SUMS = ("asked", "stored", "stored_tokens", "prompt_tokens", "completion_tokens", "cached_tokens", "cost")
-_FOLDS = ("tag_pool", "method", "tags", "clusters", "selections", "contamination", "measures")
+_FOLDS = ("tag_pool", "method", "tags", "clusters", "cluster_map", "selections", "contamination", "measures")
 _VALUES = tuple(f"{name}.json" for name in _FOLDS)
+
+
+class NoRowLeft(DataError):  # noqa: N818 - what is wrong is the data
+    """Every row was rejected in a step, or none came in."""
 
 
 class RunFolder:
@@ -55,11 +62,22 @@ class RunFolder:
         recipe: What is run.
         command: The command line, for the record.
         store: The request store; `store.sqlite` in the folder by default.
+        on: The Ray cluster that the engines work on; None for this machine.
+        part: What a shard of a run may ask; None for a whole run.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, command: str = "", store: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        recipe: Recipe,
+        command: str = "",
+        store: Path | None = None,
+        on: str | None = None,
+        part: Part | None = None,
+    ) -> None:
         self.path, self.recipe, self.store = path, recipe, store or path / "store.sqlite"
         self.steps: list[StepRecord] = []
+        self._on, self._part = on, part
         self._command, self._started, self._clock = command, datetime.now(timezone.utc), time.monotonic()
         self._engines: dict[str, StoredEngine] = {}
         self._usages: list[Usage] = []
@@ -69,34 +87,58 @@ class RunFolder:
         self._served: dict[str, dict[str, int]] = {}
         self._stopped_by = ""
         self._spending = Spending(recipe.limits.caps())
-        path.mkdir(parents=True, exist_ok=True)
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
         self._lock = filelock.FileLock(path / ".lock")
 
     def __enter__(self) -> RunFolder:
+        with writing(self.path):
+            self._begin()
+        return self
+
+    def _begin(self) -> None:
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
             raise DataError(f"{self.path}: another process is working on this run; wait for it or end it") from None
-        disable_progress_bars()
+        for shard in sorted(self.path.glob("shards/*-of-*")):
+            if is_busy(shard):
+                self._lock.release()
+                raise DataError(f"{shard}: another process is working on this shard; wait for it or end it")
+        remove_leftovers(self.path)
         for stale in ("steps", "comparisons", "comparisons_rejected"):  # of the run before
             shutil.rmtree(self.path / stale, ignore_errors=True)
         for stale in _VALUES:
             (self.path / stale).unlink(missing_ok=True)
-        self._swap(
-            self.path / "recipe.yaml",
-            yaml.safe_dump(self.recipe.plain(), sort_keys=False, allow_unicode=True),
-        )
+        text = yaml.safe_dump(portable(self.recipe.plain()), sort_keys=False, allow_unicode=True)
+        write_whole(self.path / "recipe.yaml", text)
         self.write("running")
-        return self
+        disable_progress_bars()
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: object) -> None:
-        for engine in self._engines.values():
-            engine.close()
-        if isinstance(fault, TagEvolError):
-            self._stopped_by = str(fault)
-            self.write("stopped")
-        enable_progress_bars()
-        self._lock.release()
+        try:
+            for engine in self._engines.values():
+                engine.close()
+            said = unwritable(self.path, fault) if isinstance(fault, OSError) else None
+            if said or isinstance(fault, TagEvolError):
+                self._stopped_by = said or str(fault)
+                with suppress(OSError):  # the fault may be that nothing can be written
+                    self.write("stopped")
+            if said:
+                raise EngineError(said) from fault
+        finally:
+            enable_progress_bars()
+            self._lock.release()
+
+    @property
+    def whole(self) -> Path:
+        """The folder of the whole run, also for a shard of it."""
+        return self._part.run if self._part is not None else self.path
+
+    @property
+    def asked(self) -> int:
+        """Requests that the engines answered so far."""
+        return sum(self._usages, Usage()).asked
 
     def engine(self, step: str) -> StoredEngine:
         """The engine of a step, with the run's store. Only one model in this machine's memory at a time."""
@@ -106,7 +148,9 @@ class RunFolder:
                 self._engines.pop(other).close()
         if spec not in self._engines:
             prices = self.recipe.prices_of(step)
-            engine = open_engine(spec, store=self.store, prices=prices, spending=self._spending)
+            engine = open_engine(
+                spec, store=self.store, prices=prices, spending=self._spending, on=self._on, part=self._part
+            )
             self._engines[spec] = engine
             self._usages.append(engine.usage)
         return self._engines[spec]
@@ -147,11 +191,7 @@ class RunFolder:
     def save(self, dataset: Dataset, name: str) -> Dataset:
         """Save a data set under a name in this folder, whole or not at all, and open it from there."""
         target = self.path / name
-        fresh = target.with_name(f".{target.name}.{os.getpid()}")
-        shutil.rmtree(fresh, ignore_errors=True)
-        dataset.save_to_disk(fresh, num_shards=None if len(dataset) else 1)  # with no shard it could not be loaded
-        shutil.rmtree(target, ignore_errors=True)
-        fresh.rename(target)
+        save_whole(dataset, target)
         return load_from_disk(str(target))
 
     def finish(self, selected: Dataset, not_chosen: Dataset) -> None:
@@ -189,6 +229,8 @@ class RunFolder:
             "digest": self.recipe.digest,
             "seed": self.recipe.seed,
             "command": self._command,
+            **({"on": self._on} if self._on else {}),
+            **({"shard": self._part.name} if self._part else {}),
             "started": self._started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self._clock, 3),
             "engines": {
@@ -207,20 +249,15 @@ class RunFolder:
             "steps": [asdict(step) for step in self.steps],
             "totals": self._totals,
         }
-        self._swap(self.path / "run.json", json.dumps(body, ensure_ascii=False, indent=1))
+        write_whole(self.path / "run.json", json.dumps(portable(body), ensure_ascii=False, indent=1))
 
     def _fail(self, record: StepRecord) -> None:
         self.save(_together(self._rejected, None), "rejected")
         reasons = ", ".join(f"{reason} {count}" for reason, count in record.rejected.items()) or "none came in"
-        raise DataError(
+        raise NoRowLeft(
             f"{record.name}: no row is left ({reasons}); each rejected row with its reason and the raw reply is in "
             f"{self.path / 'rejected'}"
         )
-
-    def _swap(self, path: Path, text: str) -> None:
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(path)
 
 
 def read_run(path: Path) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,12 @@ from datasets import (
     load_dataset,
     load_from_disk,
 )
+from datasets import config as datasets_config
 from datasets.exceptions import DatasetsError
 
 from .errors import DataError
 from .rows import ROW_FEATURES, Row, rejection, with_columns
+from .streams import spool
 
 _LOADERS = {
     ".json": "json",
@@ -40,6 +44,7 @@ def load(
     split: str = "train",
     revision: str | None = None,
     limit: int | None = None,
+    streaming: bool = False,
 ) -> Dataset:
     """Read a data set as it is.
 
@@ -50,12 +55,18 @@ def load(
         split: Which split of it.
         revision: Which revision of it.
         limit: Only the first so many rows.
+        streaming: Fetch rows one by one, no more than `limit`, in place of all files of the source; they are kept in
+            the cache of `datasets`, and a call that broke off goes on. A Hub id without a revision is not looked at
+            again once its rows are there.
 
     Raises:
         DataError: If there is no such source, or it cannot be read.
     """
+    streaming = streaming and not (Path(source) / "state.json").is_file()  # a saved data set lies on disk already
     try:
-        found = _read(source, config, split, revision)
+        found = _stream(source, config, split, revision, limit) if streaming else _read(source, config, split, revision)
+    except DataError as fault:
+        raise DataError(f"data.source {source!r}: {fault}") from fault
     except (OSError, ValueError, TypeError, DatasetsError, StopIteration) as fault:
         line = " ".join(str(fault).split())[:300] or "it holds no rows"
         raise DataError(f"data.source {source!r}: cannot be read ({line})") from fault
@@ -114,13 +125,40 @@ def _read(source: str, config: str | None, split: str, revision: str | None) -> 
     path = Path(source)
     if path.is_dir() and ((path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists()):
         return open_saved(path)
-    files = [source] if path.is_file() else sorted(glob.glob(source, recursive=True)) if glob.has_magic(source) else []
-    if files:
+    if files := _files(source):
         return load_dataset(_loader(files[0]), data_files=files, split="train")
+    _refuse_missing(source)
+    return load_dataset(source, config, split=split, revision=revision)
+
+
+def _files(source: str) -> list[str]:
+    """The files that a path or a glob names; none for a folder or a Hub id."""
+    if Path(source).is_file():
+        return [source]
+    return sorted(glob.glob(source, recursive=True)) if glob.has_magic(source) else []
+
+
+def _refuse_missing(source: str) -> None:
+    path = Path(source)
     local = glob.has_magic(source) or path.suffix in _LOADERS or source.startswith((".", "/", "~"))
     if local and not path.is_dir():
         raise FileNotFoundError("no such file")
-    return load_dataset(source, config, split=split, revision=revision)
+
+
+def _stream(source: str, config: str | None, split: str, revision: str | None, limit: int | None) -> Dataset:
+    files = _files(source)
+    if files:
+        stats = [(name, (stat := os.stat(name)).st_size, stat.st_mtime_ns) for name in files]
+        stream = load_dataset(_loader(files[0]), data_files=files, split="train", streaming=True)
+    else:
+        _refuse_missing(source)
+        stats = []
+        stream = load_dataset(source, config, split=split, revision=revision, streaming=True)
+    mark = json.dumps([source, config, split, revision, stats])
+    folder = (
+        Path(datasets_config.HF_DATASETS_CACHE) / "tagevol-streams" / hashlib.sha256(mark.encode()).hexdigest()[:16]
+    )
+    return spool(stream, folder, limit=limit, source=mark)
 
 
 def _loader(file: str) -> str:

@@ -3,6 +3,9 @@
 A stage is a value. It works by itself (`stage.apply(dataset)`), in `Dataset.map(stage, batched=True)` and in
 `IterableDataset.map(stage, batched=True)`, and gives the same rows in all three. It pickles to its specification, so
 its fingerprint is the same in every process and changes with the prompt, a parameter or the code.
+
+On Ray Data: `ray.data.from_huggingface(dataset).map_batches(stage, batch_format="pyarrow")`, or one model an actor by
+`map_batches(TagEvol, fn_constructor_args=(engine,), batch_format="pyarrow", compute=ActorPoolStrategy(4), num_gpus=1)`.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
+import pyarrow as pa
 from datasets import Dataset, Features, IterableDataset
 
 from . import parsing, rows
@@ -27,7 +31,7 @@ from .engines.usage import Meter
 from .errors import DataError, ParseError
 from .progress import progress
 from .prompts import Prompt, load_prompt
-from .rows import REJECTION, Column, Row, columns_of, iterate, rejection, rows_of, seed_for, with_batches
+from .rows import REJECTION, Column, Row, columns_of, iterate, rejection, rows_of, seed_for, table_with, with_batches
 
 _REDRAW_TEMPERATURE = 0.3  # a greedy model would answer a second draw with the same text
 
@@ -133,8 +137,22 @@ class Stage(ABC):
         """Turns of the chat before the prompt; none but for a step that goes on with the row's conversation."""
         return ()
 
-    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Column]:
-        """New columns for a batch, for `Dataset.map(stage, batched=True)` and its like."""
+    def __call__(self, batch: Mapping[str, Sequence[Any]] | pa.Table) -> dict[str, Column] | pa.Table:
+        """New columns for a batch, for `Dataset.map(stage, batched=True)` and its like; of an Arrow table all columns.
+
+        Raises:
+            DataError: If a column that this step reads is missing, or the batch is of another kind, as Ray's default.
+        """
+        if isinstance(batch, pa.Table):
+            return table_with(batch, self._columns(batch.to_pydict()))
+        if not isinstance(batch, Mapping) or (type(batch) is dict and any(hasattr(v, "dtype") for v in batch.values())):
+            raise DataError(
+                f"{self.name}: expected lists or an Arrow table, got a batch of {_kind(batch)}; on Ray Data write "
+                'map_batches(stage, batch_format="pyarrow"), in datasets with_format(None)'
+            )
+        return self._columns(batch)
+
+    def _columns(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Column]:
         self._demand(batch)
         found = list(rows_of(batch))
         answers = self._ask(found, lambda: None)
@@ -236,6 +254,11 @@ class Stage(ABC):
         if not isinstance(value, dict):
             raise ParseError("wrong_schema", "expected a JSON object")
         return value
+
+
+def _kind(batch: object) -> str:
+    values = batch.values() if isinstance(batch, dict) else ()
+    return next((type(value).__name__ for value in values if hasattr(value, "dtype")), type(batch).__name__)
 
 
 def _rebuild(kind: type[Stage], spec: str, code: str, engine: Engine) -> Stage:

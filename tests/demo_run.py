@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from math import exp
+from math import cos, exp, pi, sin, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +203,7 @@ def build_demo_run(folder: Path) -> Path:
     write(folder / "run.json", demo_record(len(selected), len(other), Counter(r["rejection"]["reason"] for r in lost)))
     write(folder / "tag_pool.json", {"format": 1, "tags": _demo_tags()})
     write(folder / "clusters.json", {"format": 1, "names": CLUSTERS})
+    write(folder / "cluster_map.json", demo_map(kept))
     write(folder / "selections.json", SELECTIONS)
     write(folder / "tags.json", TAGS)
     (folder / "recipe.yaml").write_text(
@@ -240,6 +241,16 @@ def build_demo_run(folder: Path) -> Path:
         },
     )
     return folder
+
+
+def demo_map(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Each cluster in a place of its own."""
+    places = []
+    for number, row in enumerate(rows):
+        around, near, far = 2 * pi * row["cluster"] / 8, 2.4 * number, 0.12 * sqrt(number / len(rows))
+        x, y = (0.5 + 0.36 * turn(around) + far * turn(near) for turn in (cos, sin))
+        places.append([row["id"], round(x, 4), round(y, 4), row["cluster"]])
+    return {"format": 1, "how": "t-SNE of the label vectors", "rows": len(rows), "points": places}
 
 
 def _demo_row(number: int, budget: int) -> dict[str, Any]:

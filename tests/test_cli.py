@@ -70,6 +70,7 @@ def test_run_goes_from_seeds_to_a_model_and_a_report(tmp_path):
     assert not (folder / "sft-tiny" / "eval.json").exists()  # what was measured was another model
 
 
+@pytest.mark.slow
 def test_plan_counts_requests_and_asks_nothing(tmp_path):
     done = tagevol("plan", "recipes/quickstart", "--limit", "10", folder=tmp_path)  # the project's own, from anywhere
     assert done.returncode == 0, done.stderr

@@ -6,6 +6,7 @@ import re
 import pytest
 import typer
 from rich.console import Console
+from run_folders import ROOT
 from told_run import save_told_run
 from typer.testing import CliRunner
 
@@ -107,3 +108,28 @@ def test_json_says_the_same(run):
     assert told["fate"] == "selected"
     assert told["comparisons"][0]["verdict"] == "won in both orders"
     assert [part["step"] for part in told["parts"]][-1] == "select"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["recipes/quickstart", "recipes/tag-evol/math/evol-instruct.yaml"])
+def test_every_row_of_a_real_run_has_a_story(tmp_path, recipe):
+    from tagevol_hf import curate, load_recipe
+    from tagevol_hf.story.folder import Folder, ids_of
+
+    changes = [f"data.source={ROOT / 'recipes/quickstart/seeds.jsonl'}", "data.columns={}", "engines.default=builtin"]
+    changes += ["select.n=6"] if recipe.endswith("quickstart") else ["measure.references=[]"]
+    run = curate(load_recipe(ROOT / recipe, changes, 4), tmp_path / "run")
+    ids = {one for rows in Folder(run.path).everything() for one in ids_of(rows)}
+    assert len(ids) == 4 + 12
+    fates = {}
+    for row_id in ids:
+        told = json.loads(show(run.path, "--id", row_id, "--json").output)
+        fates[row_id] = told["fate"]
+        assert told["why"]
+        assert told["parts"][0]["step"] == "load"
+        assert show(run.path, "--id", row_id).exit_code == 0
+    counts = {fate: list(fates.values()).count(fate) for fate in set(fates.values())}
+    assert counts.pop("evolved") == 4
+    totals = run.record["totals"]
+    assert counts.get("selected", 0) == totals["selected"]
+    assert counts.get("not chosen", 0) == totals["not_chosen"]

@@ -107,6 +107,32 @@ def test_what_is_wrong_with_a_recipe_is_said_before_anything_is_made(recipe):
     assert not Path("runs").exists()
 
 
+def test_a_misspelt_engine_is_said_before_anything_is_made(recipe):
+    Path(recipe).write_text(Path(recipe).read_text().replace("builtin", "buitin"))
+    with pytest.raises(RecipeError, match=r"small\.yaml: engines\.default: .*did you mean \"builtin\""):
+        curated_place(recipe, "auto", print)
+    assert not Path("runs").exists()
+
+
+def test_the_place_is_known_before_the_data_is_made(recipe, tmp_path):
+    assert curate_first.place_to_be(recipe) == ("runs/small", True)
+    assert curate_first.place_to_be("me/some-set") == ("me/some-set", False)
+    Path("runs/small").mkdir(parents=True)
+    made = {"status": "complete", "digest": curate_first.load_recipe(recipe).digest}
+    Path("runs/small/run.json").write_text(json.dumps(made))
+    assert curate_first.place_to_be(recipe) == ("runs/small", False)
+
+
+def test_a_child_that_was_stopped_before_it_could_say_so_is_spoken_for(tmp_path):
+    silent, told = ([sys.executable, "-c", f"print(1); print({status})"] for status in (-15, 130))
+    for command, words in (
+        (silent, "stopped while the data was made; the same command goes on from there"),
+        (told, ""),
+    ):
+        guard = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert curate_first._stopped(guard) == words
+
+
 def test_a_misspelt_name_gets_the_nearest(recipe):
     for where, near in (
         ("smal.yaml", "small.yaml"),
@@ -143,7 +169,7 @@ def test_a_failed_curation_ends_all_with_the_reason(tmp_path, monkeypatch, capfd
     with pytest.raises(DataError, match="curating ended with status 2; its message is above"):
         curated_place(recipe, "auto", print)
     assert "error: http://127.0.0.1:9" in capfd.readouterr().err
-    assert "rank 0 could not make the data: curating ended with status 2" in waiting.communicate(timeout=30)[1]
+    assert "rank 0 could not make the data: curating ended with status 2" in waiting.communicate(timeout=120)[1]
     assert waiting.returncode == 1
     Path(recipe).write_text(Path(recipe).read_text().replace("name: small", "name: small\nlimits: {max_requests: 1}"))
     with StandInServer() as server:
@@ -189,7 +215,8 @@ def test_the_failure_of_another_training_is_not_ours(tmp_path):
     def refused_once(number, body):
         if number > 0:
             return None
-        time.sleep(3)  # while the second training starts
+        wait_for(lambda: len(list(tmp_path.glob("runs/.small.curating.*.json"))) == 2)  # the second training is there
+        time.sleep(3)  # for the ranks 1, which began with it
         return error(401, "no such key")
 
     with StandInServer(refused_once) as server:
@@ -213,7 +240,7 @@ def test_a_signal_to_rank_0_ends_the_curation_too(tmp_path, number):
         wait_for(lambda: server.bodies)
         assert len(working_in(tmp_path)) == 3, "rank 0, the guard and the curation"
         first.send_signal(number)
-        first.communicate(timeout=30)
+        first.communicate(timeout=120)
         wait_for(lambda: not working_in(tmp_path), seconds=20)
 
 
@@ -257,10 +284,11 @@ def test_ctrl_c_while_it_curates_is_one_line(tmp_path):
         )
         wait_for(lambda: server.bodies or training.poll() is not None)
         os.killpg(training.pid, signal.SIGINT)
-        said = training.communicate(timeout=30)[0]
+        said = training.communicate(timeout=120)[0]
         wait_for(lambda: not working_in(tmp_path), seconds=20)
     assert training.returncode == 130
     assert said.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert said.count("stopped") == 1, "by the curation itself, and it goes on"
     assert "Traceback" not in said
 
 
@@ -271,6 +299,9 @@ def test_ctrl_c_while_it_curates_is_one_line(tmp_path):
         (["--learning_rat", "1"], 'learning_rat is not a training argument; did you mean "learning_rate"?'),
         (["--model_name_or_path", "./no-model"], "model_name_or_path: no tokenizer can be loaded from './no-model'"),
         (["--eval_tasks", "gsm8"], 'eval_tasks: gsm8 is not a task; did you mean "gsm8k"?'),
+        (["--output_dir", "seeds.jsonl/model"], "seeds.jsonl: it is a file); give another --output_dir"),
+        (["--output_dir", "/proc/model"], "output_dir: nothing can be written to /proc/model (/proc: "),
+        (["--model_name_or_path", ".", "--output_dir", "."], "output_dir: . holds model_name_or_path, ., which would"),
     ],
 )
 def test_what_is_wrong_with_the_training_is_said_before_the_data_is_made(tmp_path, argument, message):

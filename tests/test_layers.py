@@ -12,7 +12,10 @@ import tagevol_hf
 
 PACKAGE = Path(tagevol_hf.__file__).parent
 
-CLI = ("cli", "cli_store", "cli_compare", "cli_eval", "cli_schema", "cli_doctor", "cli_plan", "cli_hub", "cli_show")
+CLI = (
+    *("cli", "cli_store", "cli_compare", "cli_curate", "cli_eval", "cli_schema", "cli_doctor", "cli_plan", "cli_hub"),
+    "cli_show",
+)
 
 # Lower layers first; modules of one line may import each other only inside the same folder or file.
 LAYERS = (
@@ -28,6 +31,8 @@ LAYERS = (
         "sources",
         "child",
         "answers",
+        "homes",
+        "streams",
     ),
     ("engines",),
     ("stage", "asking"),
@@ -45,12 +50,13 @@ LAYERS = (
         "plan",
     ),
     (
+        "run_files",
         "run_folder",
         "step_record",
         "pipeline",
         "study",
-        "distributed",
         "report",
+        "figures",
         "hub",
         "launch",
         "curate_first",
@@ -74,11 +80,13 @@ OWNERS = {
     "accelerate": {"training", "evals/hook"},
     "peft": {"training", "evals", "engines/transformers"},
     "llguidance": {"engines/transformers"},
-    "sklearn": {"tags/embed", "tags/merge", "selection/cluster"},
+    "sklearn": {"tags/embed", "tags/merge", "selection/cluster", "selection/places"},
     "scipy": {"tags/merge", "tags/associate", "selection/bradley_terry", "selection/reliability"},
     "sentence_transformers": {"tags/embed"},
     "model2vec": {"tags/embed"},
     "rensa": {"measure/minhash"},
+    "matplotlib": {"figures"},
+    "ray": {"engines/ray"},
     "aiohttp": {"engines"},
     "typer": {*CLI},
     "jinja2": {"report", "training"},

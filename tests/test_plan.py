@@ -1,6 +1,6 @@
 """What a recipe will ask, before it asks."""
 
-from tagevol_hf.plan import plan
+from tagevol_hf.plan import COMPARISONS, compare_choices, plan
 from tagevol_hf.recipe import recipe_from
 
 
@@ -55,3 +55,17 @@ def test_measured_by_budget():
         {"measure": {"sample": 10, "by": "budget"}},
     )
     assert planned(*steps)["measure"][:2] == (200, 40)
+
+
+def test_the_pairs_of_each_plan_are_those_that_a_recipe_with_it_asks():
+    steps = [{"open_tags": {}}, {"normalize_tags": {}}, {"cluster": {"k": 4}}, {"compare": {}}, {"select": {"n": 5}}]
+    body = {"name": "t", "data": {"source": "x.jsonl"}, "engines": {"default": "builtin"}}
+    found = compare_choices(recipe_from({**body, "steps": steps}), 100)
+    assert list(found) == ["k-regular", "adjacent", "anchor", "swiss"]
+    for kind, asked in found.items():
+        for number, requests in zip(COMPARISONS, asked, strict=True):
+            for orders, share in (("both", 1), ("one", 2)):
+                compare = {"compare": {"plan": kind, "comparisons": number, "orders": orders}}
+                recipe = recipe_from({**body, "steps": [*steps[:3], compare, steps[4]]})
+                (planned,) = [step.requests for step in plan(recipe, 100) if step.name == "compare"]
+                assert planned * share == requests

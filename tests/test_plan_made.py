@@ -33,7 +33,7 @@ RECIPES = {
 @pytest.mark.skipif(not ALPACA.exists(), reason=f"the recorded data are not here: {ALPACA}")
 @pytest.mark.parametrize("name", RECIPES)
 def test_requests_planned_are_requests_made(name, tmp_path):
-    rows = json.loads(ALPACA.read_text(encoding="utf-8"))[:1000]
+    rows = json.loads(ALPACA.read_text(encoding="utf-8"))[:200]  # on 1,000 in test_plan_server.py
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     source = {"source": str(tmp_path / "rows.jsonl"), "columns": {"response": "output"}}
     body = {"name": name, "data": source, "engines": {"default": "builtin"}, "steps": RECIPES[name]}

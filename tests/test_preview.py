@@ -8,6 +8,8 @@ from datasets import Dataset
 from typer.testing import CliRunner
 
 from tagevol_hf.cli import app
+from tagevol_hf.engines.base import Reply
+from tagevol_hf.engines.store import RequestStore
 from tagevol_hf.errors import DataError
 from tagevol_hf.plan import StepPlan
 from tagevol_hf.preview import by_length, expected
@@ -101,3 +103,17 @@ def test_without_a_preview_nothing_is_asked(place):
     assert not (place / "runs").exists()
     wrong = run("curate.yaml", "--tokens-per-second", "10")
     assert "--tokens-per-second needs --preview N" in str(wrong.exception)
+
+
+def test_the_plan_tells_what_pairs_cost_and_what_the_store_has(place):
+    more = [{"open_tags": {}}, {"normalize_tags": {}}, {"cluster": {"k": 2}}, {"compare": {}}, {"select": {"n": 4}}]
+    body = {"name": "pairs", "data": {"source": "rows.jsonl"}, "engines": {"default": "builtin"}, "steps": more}
+    (place / "pairs.yaml").write_text(json.dumps(body))
+    first = run("pairs.yaml")
+    lines = [line.split() for line in first.stdout.splitlines()]
+    assert ["plan", "1", "a", "row", "2", "a", "row", "4", "a", "row", "8", "a", "row"] in lines
+    planned = next(line for line in lines if line[:1] == ["compare"])[2]
+    assert next(line for line in lines if line[:1] == ["k-regular"])[2] == planned
+    assert "store.sqlite" not in first.stdout
+    RequestStore(place / "runs" / "pairs" / "store.sqlite").put("ab" * 32, Reply("a reply", "stop", 1, 1), "m")
+    assert "runs/pairs/store.sqlite has 1 replies; what is among them is not asked again." in run("pairs.yaml").stdout

@@ -96,3 +96,13 @@ def test_a_batch_that_ran_elsewhere_goes_into_the_store(tmp_path, monkeypatch):
     Path("out.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers))
     exec("#" + read, names)
     assert [store.get(request.key("model@1")).text for request in requests] == ["answer"] * 3
+
+
+def test_the_files_that_contributing_names_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = [line for line in text.splitlines() if line.startswith("| a")]
+    named = [path for line in table for path in re.findall(r"`([\w/.]+/[\w.]+)`", line)]
+    assert len(table) >= 12
+    for path in named:
+        place = ROOT / path
+        assert place.parent.is_dir() if "NAME" in path else place.is_file(), path

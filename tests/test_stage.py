@@ -185,6 +185,7 @@ print(Hasher.hash(AspectTagger(open_engine("builtin"))))
 """
 
 
+@pytest.mark.slow
 def test_the_fingerprint_is_the_same_in_two_processes_and_changes_with_one_character():
     root = Path(__file__).parent.parent
     prints = {

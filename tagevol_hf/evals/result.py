@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import DataError
+from ..homes import portable
 from .task import Grade, Task
 
 CONFIDENCE = 0.95
@@ -73,7 +74,7 @@ class Result:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{self.task}.json"
         grades = [_plain(grade) for grade in self.grades]
-        _write(file, json.dumps({**self.figures(), "grades": grades}, ensure_ascii=False, indent=1))
+        _write(file, json.dumps({**portable(self.figures()), "grades": grades}, ensure_ascii=False, indent=1))
         doubtful = [grade for grade in self.grades if "disagree" in grade.parts]
         if doubtful:
             lines = [f"{grade.id}\n  {grade.detail}\n  {grade.parts['disagree']}\n" for grade in doubtful]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from datasets import Dataset, Features, List, Value
 
 from ..errors import DataError
-from ..rows import REJECTION, Row, iterate, with_columns
+from ..rows import REJECTION, Row, iterate, with_batches
 from ..tags.embed import Embedder, Vectors
 from .cluster_centres import REST, Clusters, Numbers, Places, closest
 from .cluster_sets import keep_one_per_label_set
@@ -39,7 +40,7 @@ CLUSTERS = Features(
 class _Place:
     """Where the rows of one set of labels belong."""
 
-    home: int
+    cluster: int
     clusters: list[int]
     nearest_other: int | None
 
@@ -96,15 +97,16 @@ def add_clusters(dataset: Dataset, clusters: Clusters, embedder: Embedder, assig
     check_embedder(clusters, embedder)
     if assign not in get_args(Assignment):
         raise DataError(f"cluster.assign: expected {' or '.join(get_args(Assignment))}, got {assign!r}")
-    places = _places(sorted({*label_sets(dataset)} - {()}), clusters, embedder, assign)
+    placing = _Placing(dataset, clusters, embedder, assign)
 
-    def read(row: Row) -> dict[str, Any]:
-        if row.get("rejection") is not None:
-            return {"rejection": row["rejection"]}
-        place = places.get(_key(row["labels"]), _Place(clusters.k, [clusters.k], None))
-        return {"cluster": place.home, "clusters": place.clusters, "nearest_other": place.nearest_other}
+    def read(rows: Sequence[Row]) -> list[dict[str, Any]]:
+        places = iter(placing.places([_key(row["labels"]) for row in rows if row.get("rejection") is None]))
+        return [
+            {"rejection": row["rejection"]} if row.get("rejection") is not None else asdict(next(places))
+            for row in rows
+        ]
 
-    return with_columns(dataset, read, CLUSTERS)
+    return with_batches(dataset, read, CLUSTERS)
 
 
 def label_sets(dataset: Dataset) -> Iterator[Labels]:
@@ -115,7 +117,7 @@ def label_sets(dataset: Dataset) -> Iterator[Labels]:
             yield _key(row["labels"])
 
 
-def label_means(sets: Sequence[Labels], values: Numbers, place_of: dict[str, int]) -> Numbers:
+def label_means(sets: Sequence[Labels], values: Vectors | Numbers, place_of: dict[str, int]) -> Numbers:
     """For each set of labels, none of them empty, the mean of its labels' rows of `values`."""
     if not sets:
         return np.zeros((0, values.shape[1]))
@@ -123,7 +125,7 @@ def label_means(sets: Sequence[Labels], values: Numbers, place_of: dict[str, int
     for start in range(0, len(sets), _BLOCK):
         block = sets[start : start + _BLOCK]
         sizes = np.array([len(labels) for labels in block])
-        flat = values[[place_of[label] for labels in block for label in labels]]
+        flat = np.asarray(values[[place_of[label] for labels in block for label in labels]], dtype=np.float64)
         blocks.append(np.add.reduceat(flat, np.cumsum(sizes) - sizes, axis=0) / sizes[:, None])
     return np.concatenate(blocks)
 
@@ -157,32 +159,56 @@ def _key(labels: Sequence[str] | None) -> Labels:
     return tuple(sorted(labels or ()))
 
 
-def _places(sets: Sequence[Labels], clusters: Clusters, embedder: Embedder, assign: str) -> dict[Labels, _Place]:
-    """Where rows belong, by their labels."""
-    if sets and clusters.k == 0:
-        raise DataError("these clusters were fitted on rows without labels; fit them on the rows to be clustered")
-    if not sets:
-        return {}
-    distinct = sorted({label for labels in sets for label in labels})
-    place_of = {label: place for place, label in enumerate(distinct)}
-    closeness = clusters.closeness(embedder.encode(distinct))
-    of_label = closest(closeness).tolist()
-    of_set = label_means(sets, closeness, place_of)  # closeness is linear
-    homes = closest(of_set)
-    if assign == "paper":
-        own = [[home] for home in homes.tolist()]
-    else:
-        own = [sorted({of_label[place_of[label]] for label in labels}) for labels in sets]
-    others = _nearest_others(of_set, own)
-    found = zip(homes.tolist(), own, others, strict=True)
-    return {labels: _Place(*place) for labels, place in zip(sets, found, strict=True)}
+class _Placing:
+    """Where rows belong, by their labels; what it holds does not grow with the rows."""
+
+    def __init__(self, dataset: Dataset, clusters: Clusters, embedder: Embedder, assign: str) -> None:
+        distinct = sorted({label for labels in label_sets(dataset) for label in labels})
+        if distinct and clusters.k == 0:
+            raise DataError("these clusters were fitted on rows without labels; fit them on the rows to be clustered")
+        self._rest, self._by_label = clusters.k, assign == "release"
+        self._place_of = {label: place for place, label in enumerate(distinct)}
+        self._closeness = clusters.closeness(embedder.encode(distinct))
+        self._of_label = closest(self._closeness).tolist() if distinct else []
+        self._occupied: list[int] = []
+        for block in _blocks(labels for labels in label_sets(dataset) if labels):
+            found = {number for numbers in self._own(block, self._of_sets(block)) for number in numbers}
+            self._occupied = sorted(found.union(self._occupied))
+
+    def places(self, sets: Sequence[Labels]) -> list[_Place]:
+        """For each set of labels; the empty one belongs to the rest cluster."""
+        labelled = [labels for labels in sets if labels]
+        if not labelled:
+            return [self._unlabelled() for _ in sets]
+        of_sets = self._of_sets(labelled)
+        own = self._own(labelled, of_sets)
+        others = _nearest_others(of_sets, own, self._occupied)
+        found = map(_Place, closest(of_sets).tolist(), own, others)
+        return [next(found) if labels else self._unlabelled() for labels in sets]
+
+    def _of_sets(self, sets: Sequence[Labels]) -> Numbers:
+        return label_means(sets, self._closeness, self._place_of)  # closeness is linear
+
+    def _own(self, sets: Sequence[Labels], of_sets: Numbers) -> list[list[int]]:
+        """The clusters that each belongs to."""
+        if not self._by_label:
+            return [[home] for home in closest(of_sets).tolist()]
+        return [sorted({self._of_label[self._place_of[label]] for label in labels}) for labels in sets]
+
+    def _unlabelled(self) -> _Place:
+        return _Place(self._rest, [self._rest], None)
 
 
-def _nearest_others(closeness: Numbers, own: Sequence[Sequence[int]]) -> list[int | None]:
-    """The closest of all clusters that occur in `own`, but for those of the row itself."""
+def _blocks(sets: Iterable[Labels]) -> Iterator[list[Labels]]:
+    rest = iter(sets)
+    while block := list(islice(rest, _BLOCK)):
+        yield block
+
+
+def _nearest_others(closeness: Numbers, own: Sequence[Sequence[int]], occupied: Sequence[int]) -> list[int | None]:
+    """The closest of the clusters that rows are in, but for those of the row itself."""
     open_to = np.full(closeness.shape, -np.inf)
-    occupied = sorted({number for numbers in own for number in numbers})
-    open_to[:, occupied] = closeness[:, occupied]
+    open_to[:, list(occupied)] = closeness[:, list(occupied)]
     sizes = [len(numbers) for numbers in own]
     open_to[np.repeat(np.arange(len(own)), sizes), [number for numbers in own for number in numbers]] = -np.inf
     there = open_to.max(axis=1) > -np.inf

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from datasets import Dataset
 
 from ..errors import DataError
 from ..rows import iterate
-from ..tags.embed import Embedder
+from ..tags.embed import Embedder, Vectors
 from .cluster import check_embedder, demand_labels, label_means
 from .cluster_centres import Clusters, Numbers, Places
 
 _SAMPLE = 2000  # labels of which the silhouette is computed, at most
 
-Groups = Mapping[int, Sequence[int]]
+_BLOCK = 4096  # different sets of labels at a time
+
+Labels: TypeAlias = tuple[str, ...]
+Numbered: TypeAlias = tuple[int, ...]
+Rows: TypeAlias = Counter[tuple[Labels, Numbered]]
 
 
 def cluster_quality(dataset: Dataset, clusters: Clusters, embedder: Embedder) -> dict[str, Any]:
@@ -50,21 +55,65 @@ def cluster_quality(dataset: Dataset, clusters: Clusters, embedder: Embedder) ->
     check_embedder(clusters, embedder)
     rows = _rows(dataset, clusters.k)
     distinct = sorted({label for labels, _ in rows for label in labels})
-    vectors = np.asarray(embedder.encode(distinct), dtype=np.float64)
-    place_of = {label: place for place, label in enumerate(distinct)}
-    labelled = [(labels, numbers) for labels, numbers in rows if labels]
-    means = _unit(label_means([labels for labels, _ in labelled], vectors, place_of))
-    groups = _groups([numbers for _, numbers in labelled], clusters.k)
-    random = _mean_cosine(means)
+    vectors = np.asarray(embedder.encode(distinct))
+    sums = _Sums(clusters.k, vectors.shape[1] if len(distinct) else 1)
+    sums.add(rows, vectors, {label: place for place, label in enumerate(distinct)})
+    total = sum(rows.values())
     return {
-        "rows": len(rows),
-        "memberships": sum(len(numbers) for _, numbers in rows),
+        "rows": total,
+        "memberships": sum(len(numbers) * count for (_, numbers), count in rows.items()),
         "labels": len(distinct),
         **_silhouette_of_sample(vectors, clusters),
-        **_sizes(rows, groups, clusters.k),
-        "similarity_inside": _similarity_inside(means, groups),
-        "similarity_random": None if random is None else round(random, 6),
+        **_sizes(sums.sizes[:-1].tolist(), total),
+        "rest": total - int(sums.sizes[-1]),
+        "similarity_inside": sums.inside(),
+        "similarity_random": sums.random(),
     }
+
+
+class _Sums:
+    """Sums of unit vectors, a cluster each, and last of all rows with labels: enough for the mean cosine of pairs."""
+
+    def __init__(self, k: int, dimensions: int) -> None:
+        self.sizes = np.zeros(k + 1, dtype=np.int64)
+        self._totals = np.zeros((k + 1, dimensions))
+        self._squares = np.zeros(k + 1)
+
+    def add(self, rows: Rows, vectors: Vectors, place_of: dict[str, int]) -> None:
+        """Add rows, those with equal labels at once, in an order that does not depend on that of the rows."""
+        labelled = sorted((one, count) for one, count in rows.items() if one[0])
+        for start in range(0, len(labelled), _BLOCK):
+            block = labelled[start : start + _BLOCK]
+            means = _unit(label_means([labels for (labels, _), _ in block], vectors, place_of))
+            squares = np.sum(means * means, axis=1)
+            for number, members in _members(block, len(self.sizes) - 1).items():
+                weights = np.array([block[place][1] for place in members])
+                self.sizes[number] += weights.sum()
+                self._totals[number] += weights @ means[members]
+                self._squares[number] += weights @ squares[members]
+
+    def inside(self) -> float | None:
+        """The mean of all clusters of two rows or more, each weighted by its rows."""
+        found = [(size, self._cosine(number)) for number, size in enumerate(self.sizes[:-1].tolist()) if size > 1]
+        total = sum(size for size, _ in found)
+        return round(sum(size * cosine for size, cosine in found) / total, 6) if total else None
+
+    def random(self) -> float | None:
+        """The mean over all pairs of rows; None with fewer than two."""
+        return round(self._cosine(-1), 6) if self.sizes[-1] > 1 else None
+
+    def _cosine(self, number: int) -> float:
+        size, total = int(self.sizes[number]), self._totals[number]
+        return float((total @ total - self._squares[number]) / (size * (size - 1)))
+
+
+def _members(block: Sequence[tuple[tuple[Labels, Numbered], int]], every: int) -> dict[int, list[int]]:
+    """Places in a block by cluster; all of them under the number `every`."""
+    found: dict[int, list[int]] = {every: list(range(len(block)))}
+    for place, ((_, numbers), _) in enumerate(block):
+        for number in numbers:
+            found.setdefault(number, []).append(place)
+    return found
 
 
 def silhouette(vectors: Numbers, numbers: Places) -> float | None:
@@ -93,54 +142,29 @@ def silhouette(vectors: Numbers, numbers: Places) -> float | None:
     return float(values.mean())
 
 
-def _silhouette_of_sample(vectors: Numbers, clusters: Clusters) -> dict[str, Any]:
+def _silhouette_of_sample(vectors: Vectors, clusters: Clusters) -> dict[str, Any]:
     """The silhouette of at most 2,000 labels, each in the cluster that is nearest to it."""
     if clusters.k == 0 or not len(vectors):
         return {"silhouette": None, "silhouette_labels": 0}
     if len(vectors) > _SAMPLE:
         drawn = np.random.default_rng(clusters.seed % 2**32).choice(len(vectors), _SAMPLE, replace=False)
         vectors = vectors[np.sort(drawn)]
-    found = silhouette(_unit(vectors), clusters.nearest(vectors))
+    sample = np.asarray(vectors, dtype=np.float64)
+    found = silhouette(_unit(sample), clusters.nearest(sample))
     return {"silhouette": None if found is None else round(found, 6), "silhouette_labels": len(vectors)}
 
 
-def _sizes(rows: Sequence[tuple[tuple[str, ...], Sequence[int]]], groups: Groups, k: int) -> dict[str, Any]:
+def _sizes(sizes: Sequence[int], rows: int) -> dict[str, Any]:
     """The figures that count rows."""
-    sizes = [len(groups[number]) for number in range(k)]
-    above = min(0.5, max(0.1, 2 / max(1, k)))
+    above = min(0.5, max(0.1, 2 / max(1, len(sizes))))
     return {
-        "sizes": sizes,
-        "rest": sum(not labels for labels, _ in rows),
-        "empty": sizes.count(0),
-        "single_row": sizes.count(1),
-        "dominant": sum(size > above * len(rows) for size in sizes),
+        "sizes": list(sizes),
+        "empty": list(sizes).count(0),
+        "single_row": list(sizes).count(1),
+        "dominant": sum(size > above * rows for size in sizes),
         "dominant_above": round(above, 6),
-        "biggest_share": round(max(sizes, default=0) / len(rows), 6) if rows else None,
+        "biggest_share": round(max(sizes, default=0) / rows, 6) if rows else None,
     }
-
-
-def _similarity_inside(means: Numbers, groups: Groups) -> float | None:
-    found = [(len(members), _mean_cosine(means[list(members)])) for members in groups.values() if len(members) > 1]
-    total = sum(size for size, _ in found)
-    return round(sum(size * (cosine or 0.0) for size, cosine in found) / total, 6) if total else None
-
-
-def _mean_cosine(vectors: Numbers) -> float | None:
-    """Mean cosine over all pairs of different vectors of unit length; None with fewer than two."""
-    count = len(vectors)
-    if count < 2:
-        return None
-    total = np.sum(vectors, axis=0)
-    return float((total @ total - np.sum(vectors * vectors)) / (count * (count - 1)))
-
-
-def _groups(numbers: Sequence[Sequence[int]], k: int) -> Groups:
-    """Places of the rows of each cluster."""
-    groups: dict[int, list[int]] = {number: [] for number in range(k)}
-    for place, own in enumerate(numbers):
-        for number in own:
-            groups[number].append(place)
-    return groups
 
 
 def _unit(vectors: Numbers) -> Numbers:
@@ -148,8 +172,8 @@ def _unit(vectors: Numbers) -> Numbers:
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float64)
 
 
-def _rows(dataset: Dataset, k: int) -> list[tuple[tuple[str, ...], Sequence[int]]]:
-    """Labels and clusters of each row that is not rejected, in an order that does not depend on that of the rows."""
+def _rows(dataset: Dataset, k: int) -> Rows:
+    """How many rows that are not rejected have which labels and clusters."""
     demand_labels(dataset)
     if "clusters" not in dataset.column_names:
         raise DataError(
@@ -157,7 +181,8 @@ def _rows(dataset: Dataset, k: int) -> list[tuple[tuple[str, ...], Sequence[int]
             "apply add_clusters first"
         )
     have = [name for name in ("labels", "clusters", "rejection") if name in dataset.column_names]
-    found = []
+    found: Rows = Counter()
+    known: dict[str, str] = {}  # so that each label is held once
     for row in iterate(dataset.select_columns(have)):
         if row.get("rejection") is not None:
             continue
@@ -166,5 +191,6 @@ def _rows(dataset: Dataset, k: int) -> list[tuple[tuple[str, ...], Sequence[int]
                 f"the quality of clusters: expected clusters from 0 to {k} in each row, got {row['clusters']}; apply "
                 "add_clusters with these clusters first"
             )
-        found.append((tuple(sorted(row["labels"] or ())), tuple(row["clusters"])))
-    return sorted(found)
+        labels = tuple(sorted(known.setdefault(label, label) for label in row["labels"] or ()))
+        found[labels, tuple(row["clusters"])] += 1
+    return found

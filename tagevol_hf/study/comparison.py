@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import DataError, RecipeError
+from ..homes import portable
 from .arms import Arm
 from .doubts import doubts_of
 from .figures import DEFINITIONS
@@ -129,7 +130,7 @@ class Comparison:
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / "compare.json"
         fresh = target.with_name(f".{target.name}.{os.getpid()}")
-        text = json.dumps(self.plain(folder), ensure_ascii=False, indent=1)
+        text = json.dumps(portable(self.plain(folder)), ensure_ascii=False, indent=1)
         fresh.write_text(text, encoding="utf-8", errors="surrogatepass")
         fresh.replace(target)
         return target

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -95,6 +96,36 @@ def output_dir(given: Mapping[str, Any], place: str) -> Path:
     if not given.get("config") or not (Path(place) / "run.json").is_file():
         raise RecipeError(f"output_dir is missing and {place} is no run folder to put the model into; add --output_dir")
     return Path(place) / Path(str(given["config"])).stem
+
+
+def output_dir_to_be(given: Mapping[str, Any], place: str) -> Path:
+    """As `output_dir`, where the run folder `place` may have to be made yet.
+
+    Raises:
+        RecipeError: If there is neither an `output_dir` nor a recipe to name it after.
+    """
+    if given.get("config") and not given.get("output_dir"):
+        return Path(place) / Path(str(given["config"])).stem
+    return output_dir(given, place)
+
+
+def check_can_be_written(folder: Path) -> None:
+    """Refuse an output folder that cannot be made or written, before anything is spent on it.
+
+    Nothing is left behind by the trial; folders above that are not there yet are not made.
+
+    Raises:
+        RecipeError: If the first folder above that is there cannot be written, or is a file.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists() or path.is_symlink())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        why = "it is a file" if there.is_file() else str(error.strerror)
+        raise RecipeError(
+            f"output_dir: nothing can be written to {folder} ({there}: {why}); give another --output_dir"
+        ) from error
 
 
 def check_names(given: Iterable[str], known: Iterable[str]) -> None:
@@ -192,7 +223,8 @@ def _command_line(argv: Sequence[str]) -> dict[str, Any]:
 
 def _config_file(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text("utf-8"))
+        with path.open(encoding="utf-8") as file:  # its name stands in what YAML says is wrong
+            values = yaml.safe_load(file)
     except OSError as error:
         hint = "give --config recipes/<...>/sft-<model>.yaml"
         raise RecipeError(f"{path}: cannot be read ({error.strerror}); {hint}") from error

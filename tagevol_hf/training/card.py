@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 from huggingface_hub import ModelCardData
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .card_facts import (
     data_facts,
@@ -25,12 +24,12 @@ from .card_facts import (
     training_facts,
 )
 from .card_file import is_path, marked, write_readme
-from .card_text import Ready, fenced, plain, scrub
+from .card_text import Ready, fenced, markdown_templates, scrub
 from .models import TINY
 from .record import read_json
 
 EVALUATION = "eval.json"
-_CITATIONS = resources.files(__package__).joinpath("templates", "citations.bib")
+CITATIONS = resources.files(__package__).joinpath("templates", "citations.bib")
 
 
 def model_card(
@@ -68,9 +67,11 @@ def model_card(
         "measured": measured(scrub(evaluation)) if evaluation else None,
         "loading": _loading(train),
         "versions": sorted(train.get("versions", {}).items()),
-        "citations": fenced(_CITATIONS.read_text("utf-8"), "bibtex"),
+        "citations": fenced(CITATIONS.read_text("utf-8"), "bibtex"),
     }
-    return marked(_metadata(train, run_folder), _templates().get_template("model_card.md").render(facts))
+    return marked(
+        _metadata(train, run_folder), markdown_templates(__package__).get_template("model_card.md").render(facts)
+    )
 
 
 def write_card(folder: Path, train: Mapping[str, Any], run_folder: Path | None, name: str = "") -> None:
@@ -132,7 +133,7 @@ def _loading(train: Mapping[str, Any]) -> str:
     own = None if train.get("merged") else given(train).get("hub_model_id")  # that is the adapter's
     where = json.dumps(own or "path/to/this/folder", ensure_ascii=False)
     base = " ".join(str(train["base"] or train.get("model", "")).split())
-    text = _templates().get_template(file).render(where=Ready(where), base=Ready(base))
+    text = markdown_templates(__package__).get_template(file).render(where=Ready(where), base=Ready(base))
     return fenced(text, "python")
 
 
@@ -157,11 +158,3 @@ def _is_dataset(name: Any) -> bool:
 
 def _hub_id(model: Any) -> str | None:
     return model if isinstance(model, str) and model and not is_path(model) else None
-
-
-def _templates() -> Environment:
-    """Templates in which every value is Markdown text unless it says otherwise."""
-    loader = PackageLoader("tagevol_hf.training", "templates")
-    return Environment(  # noqa: S701 - Markdown, which `plain` escapes
-        loader=loader, undefined=StrictUndefined, finalize=plain, trim_blocks=True, lstrip_blocks=True
-    )

@@ -10,10 +10,11 @@ from typing import Any
 
 import yaml
 
-_BEGIN = "<!-- tagevol card {digest}: written anew with each training, up to the other mark; the rest stays -->"
+_BEGIN = "<!-- tagevol card {digest}: written anew by tagevol, up to the other mark; the rest stays -->"
 _END = "<!-- tagevol card: end -->"
 _FOUND = re.compile(r"<!-- tagevol card ([0-9a-f]+|none):[^\n]*-->\n.*\n" + re.escape(_END), re.DOTALL)
 _HEAD = re.compile(r"\A---\r?\n(.*?)\r?\n---(?:\r?\n|\Z)", re.DOTALL)
+_COMMENT = re.compile(r"(?m)^[^'\"\n]*#")
 _PEFT_LINES = re.compile(r"(?:\n|\A)### Framework versions\s+- PEFT [^\n]*(?:\n|\Z)")
 _UNFILLED = "# Model Card for Model ID"  # peft writes this form into each folder that has no README
 
@@ -80,7 +81,7 @@ def _new_head(head: str, digest: str, fresh: str) -> str:
         place = theirs.pop("base_model")
         theirs["tags"] = [tag for tag in _list(theirs.get("tags")) if str(place) not in str(tag)]
         head = _dumped(theirs)
-    if _digest(theirs) == digest:
+    if _digest(theirs) == digest and not _COMMENT.search(head):
         tags = list(dict.fromkeys([*_list(ours.get("tags")), *_list(theirs.get("tags"))]))
         known = {"base_model": theirs.get("base_model"), **ours, "tags": tags}
         return _dumped({key: value for key, value in known.items() if value})

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 _SECRET_NAME = re.compile(
     r"(?i)(?:^|_)(?:api_?key|secret|password|passwd|credentials?)$|^(?:(?:hub|hf|access|auth|wandb)_)?token$"
 )
@@ -69,6 +71,14 @@ def fenced(value: Any, language: str = "") -> str:
     text = _harmless(str(value)).strip("\n")
     fence = "`" * max(3, _longest_run(text) + 1)
     return Ready(f"{fence}{language}\n{text}\n{fence}")
+
+
+def markdown_templates(package: str) -> Environment:
+    """The `templates` of a package, in which every value is Markdown text unless it says otherwise."""
+    loader = PackageLoader(package, "templates")
+    return Environment(  # noqa: S701 - Markdown, which `plain` escapes
+        loader=loader, undefined=StrictUndefined, finalize=plain, trim_blocks=True, lstrip_blocks=True
+    )
 
 
 def _scrub_text(text: str) -> str:

@@ -6,6 +6,7 @@ Nothing here loads a model: JSON files, and the headers of weight files, tell en
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RecipeError
-from .record import read_json
+from .earlier import is_model
+from .record import begin, hold, read_json
 
 _STATES = ("optimizer.*", "scheduler.*", "scaler.*", "rng_state*")  # as torch saves them: zip archives
 _WEIGHTS = ("*.safetensors", "pytorch_model*", "global_step*")  # the last two by FSDP and DeepSpeed
@@ -28,6 +30,33 @@ SIZES = (
     "num_key_value_heads",
     "vocab_size",
 )
+
+
+def make_ready(folder: Path, digest: str, *, afresh: bool, resume: str | None) -> list[str]:
+    """Keep other trainings out of the folder, and set aside what this one must not go on from; rank 0 does it.
+
+    Args:
+        folder: Output folder of the training.
+        digest: Of the training.
+        afresh: Set aside what the same training left, too.
+        resume: A checkpoint that stays where it is.
+
+    Returns:
+        What was set aside, a line each.
+
+    Raises:
+        DataError: If another process trains into the folder.
+    """
+    if int(os.environ.get("RANK", "0")) != 0:
+        return []
+    hold(folder)
+    moved = begin(folder, digest, afresh=afresh, resume=resume)
+    told = []
+    if moved:
+        model = is_model(Path(moved))
+        what = "an earlier training's model was" if model else "checkpoints of an earlier, different training were"
+        told = [f"{what} moved to {moved}"]
+    return told + [f"a checkpoint that is not whole was moved to {torn}" for torn in set_torn_aside(folder)]
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import time
@@ -12,6 +13,8 @@ from typing import Any
 from datasets import Dataset
 
 from ..errors import DataError, MissingExtraError, RecipeError
+from . import earlier
+from .chat_templates import give_template
 from .record import read_json, write_json
 from .tiny import ARCHITECTURES, make_tiny_model
 
@@ -34,7 +37,7 @@ def resolve_model(name: str, output_dir: Path, rows: Dataset, data_digest: str) 
     if architecture not in ARCHITECTURES:
         known = ", ".join(TINY + each for each in ARCHITECTURES)
         raise RecipeError(f"model_name_or_path: {name!r} is not known; the tiny models are {known}")
-    folder = output_dir / "tiny-model"
+    folder = output_dir / earlier.TINY_MODEL
     wanted = {"architecture": architecture, "data": data_digest}
     if read_json(folder / "tiny.json") == wanted:
         return str(folder)
@@ -73,6 +76,20 @@ def load_tokenizer(model: str, *, revision: str, trust_remote_code: bool, eos_to
         if eos_token not in tokenizer.get_vocab():
             raise RecipeError(f"eos_token: {eos_token!r} is no token of {model}; give one of its vocabulary")
         tokenizer.eos_token = eos_token
+    return tokenizer
+
+
+def tokenizer_of(model: str, wanted: argparse.Namespace) -> Any:
+    """The model's tokenizer, with the template that goes with the format, as a training wants them.
+
+    Raises:
+        RecipeError: As `load_tokenizer`, `give_template` and `check_end_token`.
+        MissingExtraError: If transformers is not installed.
+    """
+    trust = {"revision": wanted.model_revision, "trust_remote_code": wanted.trust_remote_code}
+    tokenizer = load_tokenizer(model, eos_token=wanted.eos_token, **trust)
+    give_template(tokenizer, wanted.format, wanted.chat_template_path)
+    check_end_token(tokenizer, wanted.eos_token)
     return tokenizer
 
 
@@ -130,6 +147,8 @@ def _make(folder: Path, architecture: str, rows: Dataset, wanted: dict[str, str]
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     make_tiny_model(beside, architecture, _texts(rows))
     write_json(beside / "tiny.json", wanted)
+    if folder.exists() and earlier.is_model(folder.parent):  # which began from it
+        folder.rename(earlier.unused(folder.with_name(f"earlier-{folder.name}")))
     shutil.rmtree(folder, ignore_errors=True)
     beside.replace(folder)
 

@@ -18,6 +18,8 @@ from typing import Any
 import filelock
 
 from ..errors import DataError
+from ..homes import portable, resolved
+from .earlier import TINY_MODEL, set_aside
 
 # These change where files go or what is shown, not the weights.
 UNIMPORTANT = frozenset(
@@ -89,26 +91,27 @@ def hold(folder: Path, patience: float = 15.0) -> filelock.BaseFileLock:
     return lock
 
 
-def begin(folder: Path, digest: str, *, afresh: bool) -> str | None:
+def begin(folder: Path, digest: str, *, afresh: bool, resume: str | None = None) -> str | None:
     """Make the folder ready; what an earlier, different training left there is set aside, not deleted.
 
     Args:
         folder: Output folder of the training.
         digest: Result of `training_digest`.
-        afresh: Set aside the checkpoints of the same training, too.
+        afresh: Set aside the model and the checkpoints of the same training, too.
+        resume: A checkpoint that stays where it is, since the training goes on from it.
 
     Returns:
-        The folder to which earlier checkpoints were moved, or None.
+        The folder to which the earlier model and checkpoints were moved, or None.
     """
     folder.mkdir(parents=True, exist_ok=True)
     started = read_json(folder / "started.json").get("digest")
     moved = None
-    checkpoints = sorted(folder.glob("checkpoint-*"))
-    if checkpoints and (afresh or started != digest):
-        moved = _unused(folder / f"earlier-{str(started or 'unknown')[:8]}")
-        moved.mkdir()
-        for checkpoint in checkpoints:
-            checkpoint.rename(moved / checkpoint.name)
+    if afresh or started != digest:
+        trained = read_json(folder / "train.json")
+        tiny = read_json(folder / TINY_MODEL / "tiny.json").get("data")
+        began_from = TINY_MODEL if tiny is not None and tiny == trained.get("data_digest") else None
+        name = str(started or trained.get("digest") or "unknown")[:8]
+        moved = set_aside(folder, f"earlier-{name}", stays=resume, copied=began_from)
     (folder / "train.json").unlink(missing_ok=True)
     write_json(folder / "started.json", {"digest": digest})
     return str(moved) if moved else None
@@ -144,18 +147,11 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return value if isinstance(value, dict) else {}
+    return resolved(value) if isinstance(value, dict) else {}
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a file that is either the old one or complete."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside.write_text(json.dumps(portable(value), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     beside.replace(path)
-
-
-def _unused(path: Path) -> Path:
-    number, free = 1, path
-    while free.exists():
-        number, free = number + 1, path.with_name(f"{path.name}-{number}")
-    return free

@@ -8,11 +8,20 @@ import sys
 import zipfile
 
 import pytest
+from datasets import Dataset
 from run_folders import ROOT
 
 from tagevol_hf.errors import DataError, RecipeError
-from tagevol_hf.training import record
-from tagevol_hf.training.checkpoints import check_checkpoint, last_checkpoint, set_torn_aside, what_is_missing
+from tagevol_hf.training import models, record
+from tagevol_hf.training.checkpoints import (
+    check_checkpoint,
+    last_checkpoint,
+    make_ready,
+    set_torn_aside,
+    what_is_missing,
+)
+from tagevol_hf.training.earlier import check_apart
+from tagevol_hf.training.push import LEFT_OUT
 
 LLAMA = {
     "model_type": "llama",
@@ -100,6 +109,130 @@ def test_a_second_training_in_the_same_folder_is_refused_until_the_first_is_kill
     first.kill()
     first.communicate()
     record.hold(tmp_path, patience=5).release()
+
+
+def model(folder, digest, tiny=None):
+    """What a finished training leaves behind, and what a person put beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+    for name in (*names, "model.safetensors", "training_args.bin", "README.md", "eval.json", "notes.txt"):
+        (folder / name).write_text(f"{name} of {digest}")
+    for name, part in (("evals", "gsm8k.json"), ("runs", "events")):
+        (folder / name).mkdir()
+        (folder / name / part).write_text(digest)
+    checkpoint(folder, 5)
+    (folder / "started.json").write_text(json.dumps({"digest": digest}))
+    (folder / "train.json").write_text(json.dumps({"digest": digest, "data_digest": "d"}))
+    if tiny:
+        (folder / "tiny-model").mkdir()
+        (folder / "tiny-model" / "tiny.json").write_text(json.dumps({"data": tiny}))
+    return folder
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_an_earlier_model_is_set_aside_whole(tmp_path):
+    folder = model(tmp_path / "out", "one")
+    moved = record.begin(folder, "two", afresh=False)
+    assert moved == str(folder / "earlier-one")
+    assert names(folder) == ["README.md", "earlier-one", "notes.txt", "runs", "started.json"]
+    assert record.is_done(folder / "earlier-one", "one"), "its record and its weights are together"
+    assert (folder / "earlier-one" / "tokenizer.json").read_text() == "tokenizer.json of one"
+    whole = set(names(folder / "earlier-one"))
+    assert {"evals", "eval.json", "README.md", "checkpoint-5", "chat_template.jinja", "training_args.bin"} <= whole
+    assert record.read_json(folder / "started.json") == {"digest": "two"}
+
+
+def test_an_unfinished_training_that_goes_on_moves_nothing(tmp_path):
+    folder = model(tmp_path / "out", "one")
+    before = set(names(folder))
+    assert record.begin(folder, "one", afresh=False) is None
+    assert set(names(folder)) == before - {"train.json"}, "the record is written when the model is whole again"
+    assert last_checkpoint(folder) == folder / "checkpoint-5"
+
+
+def test_each_earlier_model_gets_a_folder_of_its_own(tmp_path):
+    folder = model(tmp_path / "out", "one")
+    assert record.begin(folder, "one", afresh=True) == str(folder / "earlier-one")
+    assert record.begin(again(folder), "one", afresh=True) == str(folder / "earlier-one-2")
+    assert record.is_done(folder / "earlier-one", "one")
+    assert record.is_done(folder / "earlier-one-2", "one")
+
+
+def again(folder):
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+    (folder / "train.json").write_text(json.dumps({"digest": "one"}))
+    return folder
+
+
+def test_a_folder_that_no_training_made_keeps_what_is_no_model(tmp_path):
+    for name in ("README.md", "config.json", "tokenizer.py"):
+        (tmp_path / name).write_text("mine")
+    assert record.begin(tmp_path, "one", afresh=False) is None
+    assert names(tmp_path) == ["README.md", "config.json", "started.json", "tokenizer.py"]
+
+
+def test_the_checkpoint_to_go_on_from_stays(tmp_path):
+    folder = model(tmp_path / "out", "one")
+    checkpoint(folder, 10)
+    record.begin(folder, "one", afresh=True, resume=str(folder / "checkpoint-5"))
+    assert last_checkpoint(folder) == folder / "checkpoint-5"
+    assert (folder / "earlier-one" / "checkpoint-10").is_dir()
+
+
+@pytest.mark.parametrize(("data", "copied"), [("d", True), ("other", False)])
+def test_the_tiny_model_that_it_began_from_is_copied(tmp_path, data, copied):
+    folder = model(tmp_path / "out", "one", tiny=data)
+    record.begin(folder, "two", afresh=False)
+    assert (folder / "tiny-model" / "tiny.json").is_file(), "the next training may begin from it"
+    assert (folder / "earlier-one" / "tiny-model").exists() == copied
+
+
+def test_what_was_set_aside_is_said_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    folder = model(tmp_path / "out", "one")
+    said = make_ready(folder, "two", afresh=False, resume=None)
+    assert said == [f"an earlier training's model was moved to {folder / 'earlier-one'}"]
+    checkpoint(folder, 5)
+    said = make_ready(folder, "three", afresh=False, resume=None)
+    assert said == [f"checkpoints of an earlier, different training were moved to {folder / 'earlier-two'}"]
+    monkeypatch.setenv("RANK", "1")
+    assert make_ready(folder, "four", afresh=False, resume=None) == []
+
+
+def test_nothing_set_aside_is_pushed(tmp_path):
+    from huggingface_hub.utils import filter_repo_objects
+
+    folder = model(tmp_path / "out", "one", tiny="d")
+    record.begin(folder, "two", afresh=False)
+    (folder / "model.safetensors").write_text("new")
+    files = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    pushed = set(filter_repo_objects(files, ignore_patterns=LEFT_OUT))
+    assert "model.safetensors" in pushed
+    assert not [name for name in pushed if name.startswith(("earlier-", "tiny-model"))]
+
+
+def test_the_model_to_begin_from_is_not_trained_over(tmp_path, monkeypatch):
+    folder = model(tmp_path / "out", "one")
+    monkeypatch.chdir(tmp_path)
+    for begins in (str(folder), "out", "out/../out", str(folder / "checkpoint-5")):
+        with pytest.raises(RecipeError, match=r"out holds model_name_or_path, .* would be overwritten; give another"):
+            check_apart(begins, folder)
+    for begins in ("me/llama", "tiny:llama", str(folder / "earlier-one"), str(tmp_path)):
+        check_apart(begins, folder)
+
+
+def test_a_tiny_model_of_other_data_is_kept_for_the_model_that_began_from_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr(models, "make_tiny_model", lambda folder, *_: folder.mkdir())  # torch makes the real one
+    folder = model(tmp_path / "out", "one", tiny="old")
+    rows = Dataset.from_dict({name: ["x"] for name in ("instruction", "input", "response")})
+    models.resolve_model("tiny:llama", folder, rows, "new")
+    assert record.read_json(folder / "earlier-tiny-model" / "tiny.json") == {"data": "old"}
+    assert record.read_json(folder / "tiny-model" / "tiny.json")["data"] == "new"
 
 
 @pytest.mark.parametrize(
