@@ -46,7 +46,7 @@ def _recipe_and_folder(
 ) -> tuple[Recipe, Path]:
     """The recipe and its run folder, said to the user."""
     from .curate_first import run_folder_of
-    from .engines.open import is_language_model
+    from .engines.kinds import is_language_model
     from .recipe_file import load_recipe
 
     recipe = load_recipe(recipe_path(path), [*(settings or ()), *caps], limit)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from pydantic import Field, ValidationError
 
-from .engines.open import IN_MEMORY
+from .engines.kinds import IN_MEMORY
 from .engines.usage import Limits as Caps
 from .engines.usage import Prices
 from .errors import RecipeError

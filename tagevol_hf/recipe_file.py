@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from .engines.named import check_name
+from .engines.kinds import check_name
 from .errors import EngineError, RecipeError
 from .recipe import Recipe, check_known, recipe_from
 from .recipe_steps import STEPS

@@ -31,7 +31,8 @@ from datasets import Dataset, concatenate_datasets, load_from_disk
 from datasets.utils import disable_progress_bars, enable_progress_bars
 
 from . import __version__
-from .engines.open import IN_MEMORY, is_language_model, open_engine
+from .engines.kinds import IN_MEMORY, is_language_model
+from .engines.open import open_engine
 from .engines.part import Part
 from .engines.stored import StoredEngine
 from .engines.usage import Spending, Usage

@@ -5,21 +5,13 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from ..errors import EngineError
 from .base import Engine
+from .kinds import kind_of
 from .part import FinishedStore, Part
 from .ray_place import Place
 from .store import RequestStore
 from .stored import StoredEngine
 from .usage import Prices, Spending
-
-KINDS = (
-    "builtin (rules, no language model), vllm:MODEL[?option=value&…], vllm-serve:MODEL[?option=value&…] (vLLM's server "
-    "as a child), transformers:MODEL[?option=value&…], http(s)://HOST:PORT/v1[#MODEL] (several servers separated by "
-    "commas), batch:https://HOST/v1#MODEL (a vendor's batch API)"
-)
-IN_MEMORY = ("vllm:", "vllm-serve:", "transformers:")  # engines that hold a model on this machine
-_PREFIXES = ("vllm:", "vllm-serve:", "transformers:", "batch:", "http://", "https://")
 
 
 def open_engine(
@@ -49,8 +41,7 @@ def open_engine(
         EngineError: If the spec or `on` is not known, or the store cannot be used.
     """
     spec = spec.strip()
-    if spec != "builtin" and not spec.startswith(_PREFIXES):
-        raise EngineError(f"engine {spec!r}: expected {KINDS}")
+    kind_of(spec)
     if on is not None:
         Place.read(on)
     base = FinishedStore(part.base) if part is not None and part.base is not None else None
@@ -59,11 +50,6 @@ def open_engine(
     lasting = kept if store is not None else None
     make = partial(open_inside, spec, lasting) if on is None else partial(_on_ray, spec, on)
     return StoredEngine(make, kept, opener, prices=prices, spending=spending, part=part)
-
-
-def is_language_model(spec: str) -> bool:
-    """Whether a language model stands behind an engine's name."""
-    return spec.strip() != "builtin"
 
 
 def _reopen(spec: str, store: str | None, on: str | None = None) -> StoredEngine:
@@ -78,26 +64,4 @@ def _on_ray(spec: str, on: str) -> Engine:
 
 def open_inside(spec: str, store: RequestStore | None = None) -> Engine:
     """The engine of a known name, without a store around it; `store` is where a batch API keeps what it sent."""
-    if spec == "builtin":
-        from .builtin import BuiltinEngine
-
-        return BuiltinEngine()
-    if spec.startswith("batch:"):
-        from .batch.engine import BatchEngine
-
-        return BatchEngine.from_spec(spec.removeprefix("batch:"), store=store)
-    if spec.startswith("vllm-serve:"):
-        from .vllm_serve import VLLMServeEngine
-
-        return VLLMServeEngine.from_spec(spec.removeprefix("vllm-serve:"))
-    if spec.startswith("transformers:"):
-        from .transformers import TransformersEngine
-
-        return TransformersEngine.from_spec(spec.removeprefix("transformers:"))
-    if spec.startswith("vllm:"):
-        from .vllm import VLLMEngine
-
-        return VLLMEngine.from_spec(spec.removeprefix("vllm:"))
-    from .server import ServerEngine
-
-    return ServerEngine.from_spec(spec)
+    return kind_of(spec).make(spec, store)

@@ -17,7 +17,7 @@ from .base import Reply, Request, one_by_one
 from .client import Client
 from .identity import model_identity
 from .pool import Pool
-from .spec import positive, split_options, unknown_option
+from .spec import positive, split_address, unknown_option
 
 _GROUP_SECONDS = 0.002  # between two groups of replies: each one wakes the caller's thread and is one transaction
 _END = object()
@@ -67,13 +67,12 @@ class ServerEngine:
 
     @classmethod
     def from_spec(cls, spec: str) -> ServerEngine:
-        """The engine of `URL[,URL…][?option=value&…][#MODEL]`.
+        """The engine of `URL[,URL…][?option=value&…][#MODEL]`; the options may also stand behind the model.
 
         Raises:
             EngineError: If the spec cannot be read.
         """
-        rest, _, model = spec.partition("#")
-        urls, options = split_options(rest)
+        urls, model, options = split_address(spec)
         for name in options:
             if name in ("api_key", "key", "token"):
                 raise EngineError(f"engine {urls!r}: a key is not given here; set TAGEVOL_API_KEY in the environment")

@@ -27,6 +27,18 @@ def split_options(text: str) -> tuple[str, dict[str, str]]:
     return head, options
 
 
+def split_address(text: str) -> tuple[str, str, dict[str, str]]:
+    """Of `URL?option=value#MODEL`, or with the options behind the model: the URL, the model or "", and the options.
+
+    Raises:
+        EngineError: If an option has no value or is given twice.
+    """
+    address, _, named = text.partition("#")
+    url, *before = address.split("?", 1)
+    model, *behind = named.split("?", 1)
+    return url, model, split_options("?".join([url, "&".join([*before, *behind])]))[1]
+
+
 def unknown_option(engine: str, name: str, known: Iterable[str]) -> EngineError:
     """The error for an option that does not exist, with the nearest name. Never shows the option's value."""
     known = sorted(known)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from ..engines.open import KINDS
+from ..engines.kinds import usage
 from ..errors import DataError, RecipeError
 
 ENGINES = ("vllm", "vllm-serve", "transformers")
@@ -50,7 +50,7 @@ def find_model(what: str, engine: str = "vllm") -> Model:
     path = Path(what).expanduser()
     if not path.exists():
         if what.startswith((".", "/", "~")) or what.count("/") > 1:
-            raise DataError(f"{what}: no such folder; expected a model's folder, a run folder, a Hub id or {KINDS}")
+            raise DataError(f"{what}: no such folder; expected a model's folder, a run folder, a Hub id or {usage()}")
         return Model(what, _spec(kind, what, options))
     path = _trained(path) if (path / "run.json").is_file() else path
     adapter = path / "adapter_config.json"

@@ -7,7 +7,8 @@ from recording import RecordingEngine
 
 from tagevol_hf.engines.base import Message, Request, Sampling
 from tagevol_hf.engines.builtin import BuiltinEngine
-from tagevol_hf.engines.open import is_language_model, open_engine
+from tagevol_hf.engines.kinds import is_language_model
+from tagevol_hf.engines.open import open_engine
 from tagevol_hf.evolve.tag_evol import TagEvol, draw_candidates
 from tagevol_hf.formats import prepare
 from tagevol_hf.tags.pool import TagPool

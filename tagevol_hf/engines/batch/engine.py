@@ -16,7 +16,7 @@ import filelock
 from ...errors import EngineError
 from ..base import Reply, Request, one_by_one
 from ..identity import model_identity
-from ..spec import split_options
+from ..spec import split_address
 from ..store import RequestStore
 from .client import BatchClient
 from .fleet import Fleet
@@ -61,11 +61,12 @@ class BatchEngine:
     def from_spec(cls, spec: str, *, store: RequestStore | None = None) -> BatchEngine:
         """The engine of `URL[?option=value&…]#MODEL`, the options being fields of `BatchSettings`.
 
+        They may also stand behind the model.
+
         Raises:
             EngineError: If the spec cannot be read.
         """
-        rest, _, model = spec.partition("#")
-        url, options = split_options(rest)
+        url, model, options = split_address(spec)
         if not model:
             raise EngineError(f"engine 'batch:{url}': no model is named; expected batch:{url}#MODEL")
         return cls(url, model, store=store, settings=BatchSettings.read(f"batch:{url}", options))
