@@ -195,7 +195,8 @@ assert (row["instruction"], row["response"]) == ("Hi", "Hello.")
             (
                 "tagevol_hf/evolve/checks.py",
                 "    if _plain(evolved) == _plain(seed):",
-                '    if evolved.isupper():\n        raise ParseError("shouted")\n    if _plain(evolved) == _plain(seed):',
+                '    if evolved.isupper():\n        raise ParseError("shouted")\n'
+                "    if _plain(evolved) == _plain(seed):",
             ),
             (
                 "tagevol_hf/rows.py",
@@ -222,7 +223,7 @@ def longest(rows):
     """Characters of the longest selected instruction."""
     return max((len(row.instruction.head) for row in rows.selected), default=0)
 ''',
-            "tagevol_hf/report/sections/longest.html.j2": "<section id='longest'><p>{{ page.longest }} long</p></section>",
+            "tagevol_hf/report/sections/longest.html.j2": "<section><p>{{ page.longest }} long</p></section>",
         },
         (
             (
