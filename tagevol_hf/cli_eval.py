@@ -277,4 +277,4 @@ def _print(text: str) -> None:
 
 def _say(line: str) -> None:
     """What goes on goes to standard error, so that standard output holds results only."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - see above

@@ -127,7 +127,7 @@ class Column(list[Any]):
         super().__init__(values)
         self.arrow_type = arrow_type
 
-    def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:  # noqa: A002 - pyarrow's name
+    def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:  # noqa: A002 - the name that pyarrow uses
         """Arrow array of the declared type (called by pyarrow)."""
         try:
             return pa.array(list(self), type=type or self.arrow_type)
@@ -210,7 +210,14 @@ def with_batches(
 
 
 def split_rejected(dataset: Dataset) -> tuple[Dataset, Dataset]:
-    """The rows without and those with a rejection, each in order."""
+    """The rows without and those with a rejection, each in order.
+
+    Args:
+        dataset: Rows as `prepare` or a stage gives them, with the column `rejection`.
+
+    Returns:
+        (those that can be used, the rejected ones); together as many as came in.
+    """
     marks = dataset.data.column("rejection").is_valid().to_numpy() if not dataset._indices else None
     if marks is None:
         marks = [mark is not None for mark in dataset["rejection"]]

@@ -2,6 +2,8 @@
 
 import ast
 import functools
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -157,6 +159,58 @@ def test_no_module_imports_itself_in_a_circle():
         visit(name, ())
 
 
+def loaded_at_once(module):
+    """Own modules that a module imports before any of its functions is called."""
+    is_package = (PACKAGE / module / "__init__.py").exists() if module != "__init__" else True
+    parts = [] if module == "__init__" else module.split("/")
+    everything = set(modules())
+
+    def find(node):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                continue
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                continue
+            if isinstance(child, ast.ImportFrom) and child.level:
+                base = parts[: len(parts) - child.level + is_package] + (child.module or "").split(".")
+                path = "/".join(filter(None, base))
+                yield from {f"{path}/{alias.name}".lstrip("/") for alias in child.names} & everything or {path}
+            else:
+                yield from find(child)
+
+    return set(find(source(module))) & everything - {module}
+
+
+def test_no_file_imports_itself_in_a_circle():
+    graph, done = {module: loaded_at_once(module) for module in modules()}, set()
+
+    def visit(module, path):
+        assert module not in path, f"import circle: {' → '.join([*path, module])}"
+        if module not in done:
+            for other in graph[module]:
+                visit(other, (*path, module))
+            done.add(module)
+
+    assert len(graph["pipeline/journey"]) > 5
+    for module in graph:
+        visit(module, ())
+
+
+EXCEPTION = re.compile(r"# (?:noqa: [A-Z0-9, ]+|type: ignore\[[a-z,-]+\])")
+
+
+def test_each_exception_from_lint_and_types_has_its_reason():
+    found = 0
+    for folder in ("tagevol_hf", "scripts"):
+        for path in sorted((PACKAGE.parent / folder).rglob("*.py")):
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                for match in EXCEPTION.finditer(line):
+                    found += 1
+                    reason = re.match(r"\s*[#—-]\s*\w+ \w+", line[match.end() :])
+                    assert reason, f"{path.name}:{number}: {match.group(0)} without a reason"
+    assert found > 20
+
+
 LIGHT = """
 import sys, time
 start = time.perf_counter()
@@ -189,10 +243,14 @@ def test_tagging_loads_no_heavy_library():
 
 
 @pytest.mark.slow  # some names load torch
-def test_every_public_name_is_there_and_documented():
+def test_every_public_name_and_each_of_its_parameters_is_there_and_documented():
     for name in tagevol_hf.__all__:
         value = getattr(tagevol_hf, name)
         assert name.startswith("__") or value.__doc__, f"{name} has no docstring"
+        if callable(value) and not (inspect.isclass(value) and issubclass(value, Exception)):
+            told = " ".join(filter(None, map(inspect.getdoc, getattr(value, "__mro__", [value]))))
+            for parameter in inspect.signature(value).parameters:
+                assert re.search(rf"\b{parameter}\b", told), f"{name}: {parameter} is not told"
     assert set(tagevol_hf.__all__) == set(dir(tagevol_hf))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         tagevol_hf.nothing  # noqa: B018

@@ -23,7 +23,12 @@ def _digest(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat: role is "system", "user" or "assistant"."""
+    """One turn of a chat.
+
+    Attributes:
+        role: "system", "user" or "assistant".
+        content: The text.
+    """
 
     role: str
     content: str

@@ -98,7 +98,7 @@ def _around() -> str:
     if given not in ("", "auto", "local"):
         return given
     try:
-        return (Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster").read_text().strip()  # noqa: S108
+        return (Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster").read_text().strip()  # noqa: S108 - Ray has it
     except OSError:
         return ""
 

@@ -83,7 +83,7 @@ def keep_grammars(manager: Any) -> None:
     The counters are then `manager.kept_grammars`, None until a request has a schema.
     """
 
-    class Keeping(type(manager)):  # type: ignore[misc]
+    class Keeping(type(manager)):  # type: ignore[misc] # a base that is known at run time only
         kept_grammars: KeptGrammars | None = None
 
         @property

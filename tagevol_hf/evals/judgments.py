@@ -126,7 +126,7 @@ def _two(where: str, value: object, text: object) -> tuple[float, float] | None:
     if value is None:
         return two_scores_in(text) if isinstance(text, str) else None
     try:
-        first, second = json.loads(value) if isinstance(value, str) else value  # type: ignore[misc]
+        first, second = json.loads(value) if isinstance(value, str) else value  # type: ignore[misc] # else a TypeError
         scores = float(first), float(second)
     except (TypeError, ValueError) as fault:
         raise DataError(f"{where}: expected two scores, got {value!r:.60}") from fault

@@ -26,7 +26,7 @@ def run(program: str, report: int, token: int) -> None:
     module = ModuleType(_NAME)
     sys.modules[_NAME] = module
     try:
-        exec(compile(program, _NAME, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+        exec(compile(program, _NAME, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - it is in a sandbox
     except BaseException as error:
         if process() == started:
             write(report, failure(error, program))

@@ -117,7 +117,12 @@ def find_leaks(
 
 
 def reject_leaks(dataset: Dataset, leaks: Leaks) -> Dataset:
-    """The data set with the rejection "contaminated" on each row that leaks name; all rows stay in their order."""
+    """The data set with the rejection "contaminated" on each row that leaks name; all rows stay in their order.
+
+    Args:
+        dataset: The rows in which the leaks were found, in the same order.
+        leaks: As `find_leaks` gives them.
+    """
     details: dict[int, str] = {}
     for leak in leaks.found:
         match = leak.match

@@ -112,7 +112,12 @@ def find_near_duplicates(
 
 
 def reject_near_duplicates(dataset: Dataset, duplicates: Duplicates) -> Dataset:
-    """The data set with the rejection "near_duplicate" on each duplicate, with the id of the row that is kept."""
+    """The data set with the rejection "near_duplicate" on each duplicate, with the id of the row that is kept.
+
+    Args:
+        dataset: The rows in which the duplicates were found, in the same order.
+        duplicates: As `find_near_duplicates` gives them.
+    """
     ids = dict(zip((kept := sorted({one.kept for one in duplicates.found})), dataset.select(kept)["id"], strict=True))
     details = {one.row: f"{ids[one.kept]} is kept, similarity {one.similarity:.2f}" for one in duplicates.found}
     places = iter(range(len(dataset)))

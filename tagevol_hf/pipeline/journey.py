@@ -78,7 +78,7 @@ class Journey:
         """A stage with the recipe's engine, seed and options."""
         given = {key: getattr(options, key) for key in ModelStep.model_fields if getattr(options, key) is not None}
         stage = kind(self.run.engine(name), seed=self.recipe.seed, **parameters, **given)
-        record.prompt = {"name": stage.prompt.name, "digest": stage.prompt.digest}  # type: ignore[union-attr]
+        record.prompt = {"name": stage.prompt.name, "digest": stage.prompt.digest}  # type: ignore[union-attr] # read by then
         return stage
 
     def embedder(self, spec: str) -> Embedder:

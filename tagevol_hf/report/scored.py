@@ -54,15 +54,14 @@ def _scored(file: Path, body: Mapping[str, Any]) -> Scored:
     say = percent if share else decimal
     mean, ends = number_of(body.get("mean")), [number_of(end) for end in list_of(body.get("interval"))]
     low, high = (ends[0], ends[1]) if len(ends) == 2 else (None, None)
-    known = mean is not None and low is not None and high is not None
     n = whole_of(body.get("n"))
     return Scored(
         model=file.parents[1].name,
         task=_plain(body["task"]),
         metric=_plain(metric),
         mean=say(mean),
-        interval=f"{say(low)} to {say(high)}" if known else "",
-        bar=(low, high - low, mean) if share and known else None,  # type: ignore[operator,arg-type]
+        interval="" if mean is None or low is None or high is None else f"{say(low)} to {say(high)}",
+        bar=None if not share or mean is None or low is None or high is None else (low, high - low, mean),
         n=n,
         missing=max(0, whole_of(body.get("n_expected")) - n),
         further=tuple(_further(mapping_of(body.get("summary")))),

@@ -220,7 +220,7 @@ def _k_means(points: Vectors, weights: Numbers, k: int, seed: int) -> tuple[Numb
     if k == 0:
         return np.zeros((0, points.shape[1])), np.zeros(0)
     from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it has no types
 
     with threadpool_limits(limits=1):
         fitted = KMeans(n_clusters=k, n_init=_STARTS, random_state=seed % 2**32).fit(

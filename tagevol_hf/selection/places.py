@@ -131,7 +131,7 @@ def _flat(points: Numbers, seed: int) -> tuple[Numbers, str]:
         flat[:, 0] = np.arange(len(points))
         return _square(flat), "one place a set of labels"
     from sklearn.decomposition import PCA
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # it has no types
 
     with threadpool_limits(limits=1):
         wide = min(_WIDE, len(points), points.shape[1])

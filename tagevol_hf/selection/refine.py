@@ -103,6 +103,11 @@ def refine(dataset: Dataset, responses: ResponseRefiner, instructions: Instructi
     Where a reply cannot be used, that part of the row stays as it is. `original_response` and `original_instruction`
     hold what was there before; `response_kept` and `instruction_kept` say why a part did not change, "" where it did.
 
+    Args:
+        dataset: The chosen rows, with `instruction` and `response`.
+        responses: Asked first.
+        instructions: Asked about the row with its new response.
+
     Raises:
         DataError: If a column is missing.
         EngineError: If the engine fails.

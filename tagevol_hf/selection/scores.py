@@ -79,6 +79,10 @@ def add_scores(dataset: Dataset, scores: Mapping[str, Score]) -> Dataset:
     """The data set with `score`, `score_error` (null where it is not known) and `comparisons`.
 
     A row without a score is rejected with "no_score".
+
+    Args:
+        dataset: Rows as `prepare` gives them.
+        scores: Id of a row → its score, as `fold_scores` gives it.
     """
     alone = len(dataset) == 1
     why = "the only row; there is nothing to compare it with" if alone else "none of its comparisons gave a score"

@@ -34,6 +34,7 @@ def unknown_texts(texts: Sequence[str], tokenizer: Any) -> npt.NDArray[np.bool_]
 def _mark(tokenizer: Any) -> int | None:
     """Number of the token that stands for the unknown."""
     if hasattr(tokenizer, "unk_token_id"):
-        return tokenizer.unk_token_id  # type: ignore[no-any-return]
+        number: int | None = tokenizer.unk_token_id
+        return number
     token = getattr(getattr(tokenizer, "model", None), "unk_token", None)
     return None if token is None else tokenizer.token_to_id(token)

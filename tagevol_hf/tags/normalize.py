@@ -201,7 +201,12 @@ class TagNormalizer:
 def fit_normalizer(
     dataset: Dataset, settings: Normalization | None = None, embedder: Embedder | None = None
 ) -> TagNormalizer:
-    """Fit on the column `open_tags`; rejected rows do not count. The arguments are those of `TagNormalizer.fit`.
+    """Fit on the column `open_tags`; rejected rows do not count (TACOS, section 3.1).
+
+    Args:
+        dataset: Rows with `open_tags`, as `OpenTagger.apply` gives them.
+        settings: The steps and their thresholds; the defaults of `Normalization` where None.
+        embedder: For the step "semantic"; the built-in character n-grams where None.
 
     Raises:
         DataError: If there is no such column, or a setting is out of range.
@@ -214,6 +219,10 @@ def fit_normalizer(
 
 def add_labels(dataset: Dataset, normalizer: TagNormalizer) -> Dataset:
     """The data set with the column `labels`: the canonical names of each row's `open_tags`; empty if rejected.
+
+    Args:
+        dataset: Rows with `open_tags`; they need not be those that the normaliser was fitted on.
+        normalizer: As `fit_normalizer` gives it.
 
     Raises:
         DataError: If there is no column `open_tags`.

@@ -115,7 +115,7 @@ class TagPool:
     def __eq__(self, other: object) -> bool:
         return self._table == other._table if isinstance(other, TagPool) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment] # equal by value, and large
 
     def __repr__(self) -> str:
         return f"TagPool({', '.join(f'{name}={value!r}' for name, value in self.summary().items())})"

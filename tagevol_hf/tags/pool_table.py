@@ -40,7 +40,7 @@ class Table:
         names = (self.tags, self.aspects, self.seeds) == (other.tags, other.aspects, other.seeds)
         return names and np.array_equal(self.cells, other.cells)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment] # equal by value, and large
 
     @property
     def sources(self) -> tuple[str, ...]:

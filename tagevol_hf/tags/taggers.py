@@ -239,6 +239,9 @@ def flat_aspects(dataset: Dataset) -> Dataset:
     So InsTag's coarse and the single-step fine tagging go where aspects are expected (the paper's ablation of the
     tagging). A pure map; a row without open tags, as a rejected one, gets none.
 
+    Args:
+        dataset: Rows with `open_tags`, as `OpenTagger.apply` gives them.
+
     Raises:
         DataError: If there is no column `open_tags`.
     """

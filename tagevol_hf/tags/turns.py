@@ -21,6 +21,10 @@ def tag_turns(dataset: Dataset, tagger: OpenTagger) -> Dataset:
     complexity of a conversation is their mean). A turn whose reply could not be used counts for nothing; a row none of
     whose turns could be tagged is rejected with the reason of its last one. The additional input is part of no turn.
 
+    Args:
+        dataset: Rows as `prepare` gives them.
+        tagger: Asked about each turn by itself.
+
     Raises:
         DataError: If a column is missing.
         EngineError: If the engine fails.

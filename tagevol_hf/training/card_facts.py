@@ -135,10 +135,9 @@ def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
 def _spread(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """So many entries at even distances, the first and the last among them."""
     last = len(entries) - 1
-    places = range(len(entries))
-    if last >= HISTORY_ROWS:
-        places = sorted({round(n * last / (HISTORY_ROWS - 1)) for n in range(HISTORY_ROWS)})  # type: ignore[assignment]
-    return [entries[place] for place in places]
+    if last < HISTORY_ROWS:
+        return list(entries)
+    return [entries[place] for place in sorted({round(n * last / (HISTORY_ROWS - 1)) for n in range(HISTORY_ROWS)})]
 
 
 def _shown(facts: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:

@@ -76,7 +76,7 @@ def fenced(value: Any, language: str = "") -> str:
 def markdown_templates(package: str) -> Environment:
     """The `templates` of a package, in which every value is Markdown text unless it says otherwise."""
     loader = PackageLoader(package, "templates")
-    return Environment(  # noqa: S701 - Markdown, which `plain` escapes
+    return Environment(  # noqa: S701 - this is Markdown, which `plain` escapes
         loader=loader, undefined=StrictUndefined, finalize=plain, trim_blocks=True, lstrip_blocks=True
     )
 

@@ -121,7 +121,7 @@ class Connection:
             RefusedError: If trying again is of no use.
             Unanswered: If it may be.
         """
-        request = urllib.request.Request(f"{self.url}{path}", data, dict(headers or {}), method=method)  # noqa: S310
+        request = urllib.request.Request(f"{self.url}{path}", data, dict(headers or {}), method=method)  # noqa: S310 - of our own scheme
         if self._key:
             request.add_unredirected_header("Authorization", f"Bearer {self._key}")
         try:

@@ -149,8 +149,8 @@ def engines_of(done: Arms) -> tuple[tuple[str, str, str, str], ...]:
     found: dict[tuple[str, str, str], list[str]] = {}
     for arm in done:
         for role, engine in mapping_of(arm.get("engines")).items():
-            told = (without_secrets(mapping_of(engine).get(key)) for key in ("spec", "identity"))
-            found.setdefault((str(role).replace("_", " "), *told), []).append(name_of(arm))  # type: ignore[arg-type]
+            spec, identity = (without_secrets(mapping_of(engine).get(key)) for key in ("spec", "identity"))
+            found.setdefault((str(role).replace("_", " "), spec, identity), []).append(name_of(arm))
     return tuple(
         (*key, "all" if len(names) == len(done) else ", ".join(names))
         for key, names in sorted(found.items(), key=lambda item: item[0][0])

@@ -84,7 +84,7 @@ def main(jobs: Path) -> int:
         try:
             result = score(folder, rows, body["format"], body["max_length"], model["about"])
         except TagEvolError as fault:
-            print(f"error: {folder}: {fault}", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"error: {folder}: {fault}", file=sys.stderr, flush=True)  # noqa: T201 - read in the log
             status = 2
         else:
             result.save(folder / "evals")
