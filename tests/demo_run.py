@@ -385,7 +385,7 @@ def demo_record(selected: int, not_chosen: int, rejected: dict[str, int]) -> dic
     return {
         "name": "quickstart",
         "status": "complete",
-        "version": "0.1.0.dev0",
+        "version": "0.1.0",
         "digest": "3f9a0c1b22de",
         "seed": 42,
         "started": "2026-02-03T14:05:09+00:00",
