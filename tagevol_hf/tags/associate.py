@@ -88,6 +88,7 @@ class TagRows:
         has = csr_array(
             (np.ones(len(rows), np.int32), (rows, columns[columns >= 0])), shape=(len(ends) - 1, len(order))
         )
+        has.sum_duplicates()
         has.data[:] = 1  # a name counts once a row, whatever the number of its spellings there
         frequent = has.sum(axis=0) >= support
         has = csr_array(has.multiply(frequent[None, :]))
