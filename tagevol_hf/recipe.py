@@ -38,7 +38,13 @@ class Data(Source):
 
 
 class Limits(Part):
-    """Caps on what one call may ask; see `engines.usage.Limits`."""
+    """Caps on what one call may ask; what the store answers counts for nothing.
+
+    Attributes:
+        max_requests: Requests to the engines.
+        max_tokens: Tokens of prompts and replies together.
+        max_cost: Cost at `prices`, in their currency.
+    """
 
     max_requests: int | None = Field(default=None, ge=1)
     max_tokens: int | None = Field(default=None, ge=1)
@@ -50,7 +56,13 @@ class Limits(Part):
 
 
 class Price(Part):
-    """What an engine's tokens cost, for a million; `cached` for those that the prefix cache serves."""
+    """What an engine's tokens cost, in one currency, for a million of them.
+
+    Attributes:
+        prompt: Those of the prompt.
+        completion: Those of the reply.
+        cached: Those of the prompt that the prefix cache serves; by default as much as the others.
+    """
 
     prompt: float = Field(default=0, ge=0)
     completion: float = Field(default=0, ge=0)

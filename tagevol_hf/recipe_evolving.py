@@ -18,6 +18,8 @@ class AspectTags(ModelStep):
     Attributes:
         method: "one-call" (aspects and the tags under each in one reply, as Tag-Evol's release), "two-call" (aspects
             first, then the tags under them), or a flat list without aspects: "fine" or, as InsTag, "coarse".
+        max_aspects: Most aspects of a seed.
+        max_tags: Most tags under an aspect, or in a flat list.
     """
 
     method: Literal["one-call", "two-call", "fine", "coarse"] = "one-call"
@@ -57,7 +59,14 @@ class TagPoolStep(Part):
 
 
 class AdaptiveBudget(Part):
-    """For `budgets: adaptive`: each seed gets the b that lifts its own number of tags to `target`; see `Adaptive`."""
+    """For `budgets: adaptive`: each seed gets the b that lifts its own number of tags to `target`; see `Adaptive`.
+
+    Attributes:
+        target: Tags, own and foreign, that a row shall have; by default the median of the seeds' own ones, plus the
+            middle of `least` and `most`.
+        least: Smallest b.
+        most: Largest b.
+    """
 
     target: int | None = Field(default=None, ge=1)
     least: Budget = 1
@@ -77,6 +86,10 @@ class TagEvolStep(ModelStep):
         variant: "paper" (rewrite by chosen tags), "release-math" (a new instruction from scratch) or "random" (all of b
             given tags).
         budgets: Numbers of tags, each in 1..15; or "adaptive": one row a seed.
+        adaptive: Its range, for "adaptive".
+        candidates: Foreign tags that a row is shown, from which b are to be chosen.
+        words_per_tag: The prompt allows so many words more than the seed for each tag; the check, twice as many.
+        max_chars: Longest rewrite, in characters.
     """
 
     variant: Literal["paper", "release-math", "random"] = "paper"
@@ -125,6 +138,9 @@ class EvolInstructStep(ModelStep):
     """Evol-Instruct: rounds of rewriting, each from the round before.
 
     Attributes:
+        rounds: How often each seed is rewritten, one upon the other.
+        operators: What a rewrite may do; "breadth" writes another task of the same field, the others make this one
+            harder.
         assign: How a row gets its operator in a round: "rotate" through the list, or "random".
         eliminate: The paper's elimination inside each round: "equality" asks whether the rewrite adds anything,
             "answer" asks for the answer and drops apologies and empty ones. Each is one more request.
@@ -175,6 +191,7 @@ class AutoEvolStep(ModelStep):
     Attributes:
         method: "published", "initial", a text file or a run's method.json; None takes what `optimize_method` found,
             else "published".
+        rounds: How often each seed is rewritten, one upon the other.
     """
 
     method: str | None = None

@@ -16,6 +16,9 @@ class Source(Part):
 
     Attributes:
         source: File, glob, folder or Hub id; a relative path counts from the recipe's folder.
+        config: Which configuration of a data set on the Hub.
+        split: Which split of it.
+        revision: Which commit, tag or branch of it; the newest by default. A commit makes the run repeatable.
         columns: Which column holds what, as {instruction: question, response: answer}.
         license: Of the data, as the Hub names licences (cc-by-4.0, mit, …); it is carried over into the card.
         streaming: Fetch rows one by one, only as many as `limit` asks for, in place of all files of the source.
@@ -35,7 +38,15 @@ class EngineStep(Part):
 
 
 class ModelStep(EngineStep):
-    """Options that every step has that asks one question about each row; None keeps the step's own default."""
+    """Options that every step has that asks one question about each row; None keeps the step's own default.
+
+    Attributes:
+        prompt: A text file in place of the step's own prompt; a relative path counts from the recipe's folder.
+        temperature: How the reply is drawn; 0 is greedy.
+        top_p: Share of the likeliest tokens that are drawn from.
+        max_tokens: Longest reply, in tokens.
+        attempts: How often a row is asked in all, before it is rejected with the reason of its last reply.
+    """
 
     prompt: str | None = None
     temperature: float | None = Field(default=None, ge=0)

@@ -18,6 +18,8 @@ class OpenTags(ModelStep):
     """Label each query with open tags.
 
     Attributes:
+        granularity: "coarse" as in the paper, or "fine".
+        max_tags: Most tags of a row.
         turns: "together" labels all user turns of a conversation in one request, "each" every turn in its own.
     """
 
@@ -118,6 +120,7 @@ class SelectStep(Part):
     """Take the best, `n` rows in all.
 
     Attributes:
+        n: Rows to take; fewer are taken where fewer can be.
         allocate: How many of each cluster: "equal" shares, with what small ones lack carried on; "proportional" to
             size; by its square root ("sqrt"); or the best of all ("global").
         by: The column that ranks: `score`, `length_controlled_score` or `single_score`.
@@ -151,7 +154,12 @@ Method = Literal["random", "longest", "alpagasus", "deita", "instag", "ifd", "k-
 
 
 class BaselineStep(BaselineSettings):
-    """Select `n` rows by a way that TACOS is compared with, in place of `select`."""
+    """Select `n` rows by a way that TACOS is compared with, in place of `select`.
+
+    Attributes:
+        method: Which way; "ifd" and "perplexity" need `model`, "alpagasus" and "deita" ask the engine.
+        n: Rows to take.
+    """
 
     method: Method
     n: int = Field(ge=1)

@@ -66,6 +66,9 @@ def test_each_step_and_field_says_what_it_is():
     schema = recipe_schema()
     for name in STEPS:
         assert schema["$defs"][name]["description"], name
+    for part, body in {**schema["$defs"], **study_schema()["$defs"]}.items():
+        for name, field in body.get("properties", {}).items():
+            assert field.get("description") or "$ref" in field, f"{part}.{name}"
     assert schema["properties"]["seed"]["description"] == "Seed of all random choices."
     budgets = schema["$defs"]["tag_evol"]["properties"]["budgets"]["description"]
     assert budgets == described(STEPS["tag_evol"])["budgets"]
