@@ -35,7 +35,8 @@ def launch_training(run_folder: Path, sft: Path, accelerate: str | None, argumen
 def launcher(accelerate: str | None) -> list[str]:
     """The command that trains, but for its arguments; on one GPU or on the CPU if `accelerate` names nothing else."""
     name = accelerate or ("single_gpu" if shutil.which("nvidia-smi") else "cpu")
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_cpu_threads_per_process", "2"]
+    threads = os.environ.get("OMP_NUM_THREADS") or "2"  # accelerate would put its own number over the user's
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--num_cpu_threads_per_process", threads]
     config = project_file(f"accelerate_configs/{name}.yaml")
     return [*launch, "--config_file", str(config), str(project_file("scripts/sft.py"))]
 
