@@ -1,5 +1,6 @@
 # make demo   installs what it needs into .venv and runs recipes/quickstart
 # make test   installs the rest and runs the checks and all tests
+# make docs   builds the documentation into site/
 # Both may be called in any order and again; PYTHON=python3.12 picks another interpreter.
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ endif
 # Compiled modules make each start several seconds faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test fast check format clean
+.PHONY: demo test fast check docs format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tagevol run recipes/quickstart
@@ -35,12 +36,15 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.test
+	$(BIN)/python -m mkdocs build --strict
+
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) runs site .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
