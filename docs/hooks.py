@@ -117,7 +117,9 @@ def _range(part: Mapping[str, Any]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("{", "&#123;")
+    """Text for a cell of a table; what stands between backticks is code already."""
+    parts = text.replace("|", "\\|").split("`")
+    return "`".join(part if place % 2 else part.replace("<", "&lt;") for place, part in enumerate(parts))
 
 
 def _names() -> Iterator[str]:
