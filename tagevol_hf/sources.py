@@ -38,7 +38,7 @@ _LOADERS = {
 
 
 def load(
-    source: str,
+    source: str | Path,
     *,
     config: str | None = None,
     split: str = "train",
@@ -62,6 +62,7 @@ def load(
     Raises:
         DataError: If there is no such source, or it cannot be read.
     """
+    source = str(source)
     streaming = streaming and not (Path(source) / "state.json").is_file()  # a saved data set lies on disk already
     try:
         found = _stream(source, config, split, revision, limit) if streaming else _read(source, config, split, revision)

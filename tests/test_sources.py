@@ -1,10 +1,12 @@
 """Rows of several sources in one data set."""
 
+import pytest
 from datasets import Dataset
 
+from tagevol_hf.errors import DataError
 from tagevol_hf.formats import prepare
 from tagevol_hf.rows import ROW_FEATURES
-from tagevol_hf.sources import together
+from tagevol_hf.sources import load, together
 
 
 def rows(*texts, **columns):
@@ -34,3 +36,11 @@ def test_given_ids_of_two_sources_may_collide():
     both = together({"a": rows("x", id=["7"]), "b": rows("y", id=["7"])})
     assert both["id"][:] == ["7", "7@b"]
     assert both[1]["rejection"]["reason"] == "duplicate_id"
+
+
+def test_a_source_may_be_a_path(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"instruction": "a"}\n')
+    assert load(file)["instruction"][:] == ["a"]
+    with pytest.raises(DataError, match=r"data\.source '.*none\.jsonl'"):
+        load(tmp_path / "none.jsonl")

@@ -10,7 +10,7 @@ from .pages import write_page
 __all__ = ["write_report"]
 
 
-def write_report(run_folder: Path) -> Path:
+def write_report(run_folder: str | Path) -> Path:
     """Write `report.html` into a run folder, finished or not, and give its path.
 
     The page asks the network for nothing; its one script is its own, allowed by its hash, and the page is complete
@@ -19,4 +19,5 @@ def write_report(run_folder: Path) -> Path:
     Raises:
         DataError: If the folder holds no readable run.json.
     """
-    return write_page("page.html.j2", collect(run_folder), run_folder / "report.html")
+    folder = Path(run_folder)
+    return write_page("page.html.j2", collect(folder), folder / "report.html")
