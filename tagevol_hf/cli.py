@@ -23,8 +23,8 @@ from . import (
     cli_show,
     cli_store,
 )
-from .errors import LimitError, RecipeError, TagEvolError
-from .launch import launch_evaluation, launch_training
+from .errors import LimitError, MissingExtraError, RecipeError, TagEvolError
+from .launch import launch_evaluation, launch_training, missing_for_training
 from .project import recipe_path
 
 app = typer.Typer(
@@ -32,6 +32,8 @@ app = typer.Typer(
     help="Better instruction data from the data you have: evolve it (Tag-Evol), select from it (TACOS), "
     "train on it (TRL), and see what happened.\n\n"
     "Start with: tagevol run recipes/quickstart",
+    epilog="Exit status: 0 done, 1 a bug, 2 something to put right, which is said, 3 a cap was reached, 130 stopped by "
+    "Ctrl-C. After 2, 3 and 130 the same command goes on.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -90,15 +92,26 @@ def run(
 ) -> None:
     """Curate, train, evaluate and report: the whole journey of a recipe.
 
+    tagevol run recipes/quickstart
+
+    tagevol run recipes/quickstart --set data.source=mine.jsonl --limit 500
+
     The same command goes on after an interruption, and asks nothing again when all is done.
     With --set or --limit the run gets a folder of its own, named after them.
     """
     from .run_folder import read_run
 
-    path = cli_curate.curate_recipe(recipe, settings, limit, folder, _caps(max_requests, max_tokens, max_cost), on)
     chosen = _training_recipe(recipe, sft)
+    if lacking := missing_for_training() if chosen else "":
+        untrained = str(MissingExtraError(lacking, "train"))
+        if sft is not None:
+            raise MissingExtraError(lacking, "train")
+        out.print(f"nothing will be trained: {untrained}")
+    path = cli_curate.curate_recipe(recipe, settings, limit, folder, _caps(max_requests, max_tokens, max_cost), on)
     model = None
-    if chosen is not None:
+    if lacking:
+        out.print(f"nothing was trained: {untrained}; then the same command does it")
+    elif chosen is not None:
         model = launch_training(path, chosen, accelerate, [])
         if read_run(path)["totals"]["not_chosen"]:
             launch_evaluation(path, model)
@@ -123,6 +136,8 @@ def curate(
     shard: ShardOf = None,
 ) -> None:
     """Make the curated set of a recipe, without training.
+
+    tagevol curate recipes/quickstart --set engines.default=vllm:Qwen/Qwen2.5-7B-Instruct
 
     With --shard 3/16 several jobs ask for a part of the replies each; tagevol store merge brings them together.
     """
@@ -157,6 +172,8 @@ def report(
     figures: Annotated[Path | None, typer.Option(help="Also write figures for papers into this folder.")] = None,
 ) -> None:
     """Write the report page of a run.
+
+    tagevol report runs/quickstart --figures figures
 
     One HTML file that needs nothing else; with --figures DIR also each figure as .png and .svg.
     """
@@ -216,6 +233,8 @@ def _caps(max_requests: int | None, max_tokens: int | None, max_cost: float | No
 
 def _training_recipe(recipe: Path, given: Path | None) -> Path | None:
     if given is not None:
+        if not given.is_file():
+            raise RecipeError(f"{given}: no such training recipe")
         return given
     recipe = recipe_path(recipe)
     folder = recipe if recipe.is_dir() else recipe.parent

@@ -41,6 +41,8 @@ def show(
 ) -> None:
     """Tell one row's story: its seed, tags, rewriting, answer, comparisons, and why it was chosen or not.
 
+    tagevol show runs/quickstart --id 7a118d1c05c6d3c8/b3
+
     A seed's id shows the seed and all that was made of it.
     """
     from datasets.utils import disable_progress_bars

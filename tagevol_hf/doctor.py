@@ -27,6 +27,8 @@ EXTRAS = {
     "transformers": "generation by transformers",
     "embed": "embedders of trained models, for tags and clusters",
     "dedup": "the step near_duplicates",
+    "figures": "figures for papers and notebooks",
+    "ray": "engines on a Ray cluster, by --on",
     "train": "tagevol train, scripts/sft.py",
     "qlora": "4-bit and 8-bit bases in trainings",
     "eval": "benchmarks of tagevol eval, modules of evaluate",

@@ -32,6 +32,12 @@ def launch_training(run_folder: Path, sft: Path, accelerate: str | None, argumen
     return model
 
 
+def missing_for_training() -> str:
+    """The first library of the extra `train` that is not installed; empty if all are."""
+    needed = ("torch", "transformers", "trl", "accelerate")
+    return next((library for library in needed if importlib.util.find_spec(library) is None), "")
+
+
 def launcher(accelerate: str | None) -> list[str]:
     """The command that trains, but for its arguments; on one GPU or on the CPU if `accelerate` names nothing else."""
     name = accelerate or ("single_gpu" if shutil.which("nvidia-smi") else "cpu")
@@ -73,9 +79,8 @@ def launch_evaluation(run_folder: Path, model: Path, output: IO[str] | None = No
 
 def _call(command: list[str], what: str, extra: str, output: IO[str] | None = None) -> None:
     """Run a step in a child process; its messages go where ours go."""
-    for library in ("torch", "transformers", "trl", "accelerate"):
-        if importlib.util.find_spec(library) is None:
-            raise MissingExtraError(library, extra)
+    if library := missing_for_training():
+        raise MissingExtraError(library, extra)
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
     status = subprocess.run(command, check=False, env=environment, stdout=output).returncode
     if status == 2:
