@@ -14,7 +14,8 @@ pytestmark = pytest.mark.slow
 
 # Extra → code that needs it, run in the bare environment.
 NEEDS = {
-    "train": "from tagevol_hf.launch import launch_evaluation as f; from pathlib import Path; f(Path('runs'), Path('m'))",
+    "train": "from pathlib import Path; from tagevol_hf.launch import launch_evaluation as evaluate; "
+    "evaluate(Path('runs'), Path('m'))",
     "embed": "import tagevol_hf as te; te.open_embedder('phrase-bert').encode(['x'])",
     "dedup": "import tagevol_hf as te; from datasets import Dataset; "
     "te.find_near_duplicates(te.prepare(Dataset.from_dict({'instruction': ['a b c d', 'a b c d e']})))",
@@ -83,7 +84,8 @@ def work(bare, tmp_path_factory):
 
 def test_sdist_and_wheel_hold_what_they_should(built):
     sdist, wheel = built
-    names = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as packed:
+        names = {name.partition("/")[2] for name in packed.getnames()}
     for name in (
         "README.md",
         "LICENSE",
