@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import subprocess
@@ -29,6 +30,8 @@ from .tasks import check_names, task_of
 LIVE = "live"
 BEST = "best_checkpoint.json"
 CHILD_SECONDS = 4 * 3600  # that the evaluation of one checkpoint may last
+
+_TAKES_CHECKPOINTING = "gradient_checkpointing_kwargs" in inspect.signature(unwrap_model_for_generation).parameters
 
 Say = Callable[[str], None]
 
@@ -112,9 +115,8 @@ class EvalHook(TrainerCallback):  # type: ignore[misc] # transformers gives no t
         """A context with the model as a whole, where it is spread over processes, and able to generate."""
         trainer = self._trainer
         checkpointing = trainer.args.gradient_checkpointing_kwargs
-        return unwrap_model_for_generation(
-            trainer.model_wrapped, trainer.accelerator, gradient_checkpointing_kwargs=checkpointing
-        )
+        options = {"gradient_checkpointing_kwargs": checkpointing} if _TAKES_CHECKPOINTING else {}
+        return unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator, **options)
 
     def _live(self, task: Task, model: Any, state: Any) -> Mapping[str, Any]:
         """The figures of a task, the same in all processes; empty where it failed in any of them."""
