@@ -118,7 +118,7 @@ def clean_tag(text: str) -> str:
 
 def has_word(tag: str) -> bool:
     """Whether a clean tag has a letter or a digit of any script, as every tag needs."""
-    return tag[:1].isalnum() or any(char.isalnum() for char in tag)
+    return any(map(str.isalnum, tag))
 
 
 def unique_tags(texts: Iterator[str] | list[str]) -> list[str]:
