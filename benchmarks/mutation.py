@@ -38,6 +38,7 @@ GROUPS: dict[str, tuple[list[str], list[str]]] = {
         [f"selection/{name}" for name in ("compare", "marks", "pairing", "plans", "rounds", "scores", "swiss")],
         [
             *(f"tests/selection/test_{name}.py" for name in ("compare", "pairing", "plans", "rounds", "scores")),
+            "tests/selection/test_repeatable.py",
             "tests/selection/test_scores_free_text.py",
         ],
     ),

@@ -333,3 +333,44 @@ def test_a_missing_column_is_named():
         fit_normalizer(dataset)
     with pytest.raises(DataError, match="needs the column open_tags"):
         add_labels(dataset, TagNormalizer.fit([]))
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [
+        *("class classes", "box boxes", "match matches", "brush brushes", "buzz buzzes buzzing", "city cities"),
+        *("tie ties", "die dies", "sky skies", "tag tags", "story stories", "create creating created"),
+        *("enable enabling enabled", "size sizing sized", "plan planning planned", "hope hoping hoped"),
+        *("hop hopping hopped", "fall falling", "miss missing", "add adding", "egg egging", "rate rating rated"),
+        *("play playing played", "fix fixing fixed", "show showing", "levy levying", "cache caching", "move moving"),
+        *("handle handling handled", "make making", "price priced pricing", "walk walking walked", "blend blended"),
+    ],
+)
+def test_forms_of_a_word_at_the_end_of_a_phrase_are_one(forms):
+    assert len({rule_key(f"good {form}") for form in forms.split()}) == 1
+
+
+def test_words_that_only_look_like_forms_stay():
+    words = "class bus status analysis basis news perhaps agreed feed need seed sing string bring red bed data"
+    assert {word: rule_key(f"a {word}") for word in words.split()} == {word: f"a {word}" for word in words.split()}
+    assert rule_key("a hope") != rule_key("a hop")
+    assert rule_key("classes") == "class"
+    assert rule_key("buzzes") == "buzz"
+    assert rule_key("ties") == "tie"
+
+
+@pytest.mark.parametrize(
+    ("tag", "key"),
+    [
+        ("goal-setting plans", "goal setting plan"),  # only the last word loses its ending
+        ("three word phrases here", "three word phrase here"),
+        ("running", "running"),
+        ("x\u200by", "xy"),
+        ("c++ #1 +", "c++ 1"),
+        ("c#_x!y", "c# x y"),
+        ("\u2026 !", "... !"),
+        ("\u096b e\u0301", "\u096b \u00e9"),
+    ],
+)
+def test_keys_of_phrases(tag, key):
+    assert rule_key(tag) == key
