@@ -39,14 +39,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(cli_store.app, name="store")
-cli_compare.add_to(app)
-cli_eval.add_to(app)
-cli_hub.add_to(app)
-cli_plan.add_to(app)
-cli_doctor.add_to(app)
-cli_schema.add_to(app)
-cli_show.add_to(app)
 out = Console(soft_wrap=True, highlight=False, markup=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
@@ -77,7 +69,7 @@ Where = Annotated[
 ]
 
 
-@app.command()
+@app.command(short_help="Curate, train, evaluate and report.")
 def run(
     recipe: RecipePath,
     settings: Settings = None,
@@ -123,7 +115,7 @@ def run(
     _summary(path, model, page)
 
 
-@app.command()
+@app.command(short_help="Make a recipe's curated set.")
 def curate(
     recipe: RecipePath,
     settings: Settings = None,
@@ -149,7 +141,10 @@ def curate(
         _summary(path, None, _report(path))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(
+    short_help="Fine-tune on a curated set.",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
 def train(
     context: typer.Context,
     run_folder: Annotated[Path, typer.Argument(help="A finished run folder, as runs/quickstart.")],
@@ -166,7 +161,7 @@ def train(
     out.print(f"model: {model}")
 
 
-@app.command()
+@app.command(short_help="Write a run's page and figures.")
 def report(
     run_folder: Annotated[Path, typer.Argument(help="A run folder, finished or not.")],
     figures: Annotated[Path | None, typer.Option(help="Also write figures for papers into this folder.")] = None,
@@ -190,6 +185,11 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
     if version:
         out.print(__version__)
         raise typer.Exit
+
+
+for _more in (cli_plan, cli_show, cli_eval, cli_compare, cli_hub, cli_doctor, cli_schema):  # in the order of the help
+    _more.add_to(app)
+app.add_typer(cli_store.app, name="store", short_help="Look after a request store.")
 
 
 def main() -> NoReturn:

@@ -45,7 +45,7 @@ Folder = Annotated[Path | None, typer.Option("--out", help="The comparison's fol
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the program's others."""
-    app.command()(compare)
+    app.command(short_help="Compare the arms of a study, or runs.")(compare)
 
 
 def compare(

@@ -19,7 +19,7 @@ _TITLES = {
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the program's others."""
-    app.command()(doctor)
+    app.command(short_help="Tell what can run here.")(doctor)
 
 
 def doctor(

@@ -67,7 +67,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print each task's result a
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the program's others."""
-    app.command(name="eval")(evaluate)
+    app.command(name="eval", short_help="Evaluate a model on benchmarks.")(evaluate)
 
 
 def evaluate(

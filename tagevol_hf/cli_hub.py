@@ -27,9 +27,9 @@ Revision = Annotated[str | None, typer.Option(help="Which commit of a repository
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the program's others."""
-    app.command()(push)
-    app.command()(export)
-    app.command()(verify)
+    app.command(short_help="Publish a run on the Hub.")(push)
+    app.command(short_help="Write a run as files to publish.")(export)
+    app.command(short_help="Check what was published, or a run.")(verify)
 
 
 def push(

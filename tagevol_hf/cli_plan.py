@@ -35,7 +35,7 @@ Folder = Annotated[Path | None, typer.Option("--out", help="The preview's folder
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the program's others."""
-    app.command()(plan)
+    app.command(short_help="Count what a recipe will ask.")(plan)
 
 
 def plan(

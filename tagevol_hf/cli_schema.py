@@ -15,7 +15,7 @@ KINDS = ("recipe", "study")
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the program's others."""
-    app.command()(schema)
+    app.command(short_help="Write recipes' schema for editors.")(schema)
 
 
 def schema(

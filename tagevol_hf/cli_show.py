@@ -30,7 +30,7 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u20
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the program's others."""
-    app.command()(show)
+    app.command(short_help="Tell one row's story.")(show)
 
 
 def show(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from .errors import RecipeError
@@ -15,6 +16,16 @@ def recipe_path(path: Path) -> Path:
         return project_file(str(path))
     except RecipeError:
         return path  # reading it says what is wrong
+
+
+def near_recipe(name: str) -> str:
+    """The recipe of this project that a misspelt name may mean; empty if none is near."""
+    found: set[str] = set()
+    for root in (Path(__file__).parent.parent, Path(__file__).parent / "_project"):
+        for file in (root / "recipes").glob("**/*.yaml"):
+            place = file.parent if file.name == "curate.yaml" else file
+            found.add(place.relative_to(root).as_posix())
+    return next(iter(get_close_matches(name.rstrip("/"), sorted(found), n=1, cutoff=0.8)), "")
 
 
 def project_file(name: str) -> Path:

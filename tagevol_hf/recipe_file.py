@@ -10,6 +10,7 @@ import yaml
 
 from .engines.kinds import check_name
 from .errors import EngineError, RecipeError
+from .project import near_recipe
 from .recipe import Recipe, check_known, recipe_from
 from .recipe_steps import STEPS
 
@@ -57,7 +58,9 @@ def yaml_mapping(file: Path, kind: str, keys: str) -> dict[str, Any]:
     try:
         body = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecipeError(f"{file}: no such {kind}; give a YAML file or a folder that holds {_NAMES[kind]}") from None
+        near = near_recipe(str(file))
+        hint = f"did you mean {near}?" if near else f"give a YAML file or a folder that holds {_NAMES[kind]}"
+        raise RecipeError(f"{file}: no such {kind}; {hint}") from None
     except OSError as fault:
         raise RecipeError(f"{file}: cannot be read ({fault.strerror}); give a YAML file") from None
     except UnicodeDecodeError as fault:

@@ -1,5 +1,7 @@
 """What is wrong with a recipe's file is said in the user's words, before anything is asked."""
 
+import re
+
 import pytest
 from run_folders import ROOT
 
@@ -85,3 +87,16 @@ def test_a_misspelt_engine_is_found_when_the_recipe_is_read(tmp_path, engine, sa
 def test_an_engine_is_neither_started_nor_looked_for(tmp_path, engine):
     (tmp_path / "mine.yaml").write_text(GOOD.replace("ENGINE", engine))
     assert load_recipe(tmp_path / "mine.yaml").engine("respond") == engine
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("recipes/quickstar", "recipes/quickstart"),
+        ("recipes/tacos/alpaca52k", "recipes/tacos/alpaca-52k"),
+        ("recipes/tag-evol/math/evol_instruct.yaml", "recipes/tag-evol/math/evol-instruct.yaml"),
+    ],
+)
+def test_a_misspelt_recipe_of_the_project_is_named(given, meant):
+    with pytest.raises(RecipeError, match=rf"{re.escape(given)}: no such recipe; did you mean {re.escape(meant)}\?"):
+        load_recipe(given)
