@@ -1,5 +1,6 @@
 # make demo   installs what it needs into .venv and runs recipes/quickstart
 # make test   installs the rest and runs the checks and all tests
+# make coverage  runs all tests, and says which lines and branches none of them reaches
 # make docs   builds the documentation into site/
 # Both may be called in any order and again; PYTHON=python3.12 picks another interpreter.
 
@@ -20,7 +21,7 @@ endif
 # Compiled modules make each start several seconds faster.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test fast check docs format clean
+.PHONY: demo test fast check coverage docs format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tagevol run recipes/quickstart
@@ -35,6 +36,9 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+coverage: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
 
 docs: $(VENV)/.test
 	$(BIN)/python -m mkdocs build --strict
