@@ -80,8 +80,6 @@ def _base(word: str) -> str:
 
 
 def _mended(root: str) -> str:
-    if root.endswith(("at", "bl", "iz")):
-        return _mute(root + "e")
     if len(root) > 3 and root[-1] == root[-2] and root[-1] not in "aeiouylsz":
         return root[:-1]
     return root + "e" if _short(root) else _mute(root)

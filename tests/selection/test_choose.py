@@ -54,9 +54,14 @@ def test_the_best_of_each_cluster_with_its_reason():
     assert selection.quotas == {0: 2, 1: 1}
     chosen = selection.apply(rows)
     assert chosen["id"][:] == ["b", "c", "d"]
+    assert [choice.score for choice in selection.choices] == [70.0, 90.5, 50.0]
     assert chosen["cluster_rank"][:] == [1, 1, 2]
     assert chosen["why"][1] == "number 1 of 3 in cluster 0, score 90.50"
     assert selection.summary() == {"asked": 3, "chosen": 3, "left": 2, "clusters": 2, "warning": ""}
+    assert select(rows, n=1).summary() == {"asked": 1, "chosen": 1, "left": 4, "clusters": 1, "warning": ""}
+    assert select(rows, n=5).warning == ""
+    best = select(rows, n=2, allocate="global")
+    assert [(choice.id, choice.score) for choice in best.choices] == [("b", 70.0), ("c", 90.5)]
 
 
 def test_allocations_differ():

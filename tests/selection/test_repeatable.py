@@ -1,6 +1,7 @@
 """Who meets whom is a function of the recipe: the same today, tomorrow, and in the next version."""
 
 import re
+from collections import Counter
 
 import pytest
 from clustered_rows import answer, clustered
@@ -73,6 +74,23 @@ def test_a_tournament(orders, times):
         first, second = ([row for row in done if row["round"] == number] for number in (1, 2))
         assert told(first) == "5-0 8-1 12-10 13-11 13-14 13-23 15-16 17-4 18-7 20-19 22-19 6-2 20-21 22-21 7-23 3-9"
         assert told(second) == "1-0 2-1 9-10 12-11 13-15 16-14 17-18 3-4 6-5 8-7"
+
+
+def test_a_tournament_of_an_odd_number_with_a_row_that_is_never_judged():
+    def faulty(request):
+        return "no" if "answer 7\n" in request.messages[-1].content else by_number(request)
+
+    rows, comparer = clustered(*[0] * 25), Comparer(ScriptedEngine(faulty))
+    done = compare_rows(rows, comparer, plan="swiss", comparisons=3, orders="one")
+    rounds = [told(row for row in done if row["round"] == number) for number in (1, 2, 3)]
+    assert rounds == [
+        "0-7 1-23 17-10 13-11 12-22 13-14 3-15 4-16 18-21 19-6 8-2 20-24 5-9",
+        "0-14 2-1 9-10 12-11 13-7 15-16 17-18 20-19 2-3 22-21 24-23 4-5 8-6",
+        "1-0 3-1 10-11 7-12 13-15 16-14 19-17 20-18 4-2 21-23 22-24 6-5 9-8",
+    ]
+    doubles = [Counter(re.findall(r"\d+", names)).most_common(2) for names in rounds]
+    assert [[times for _, times in found] for found in doubles] == [[2, 1]] * 3
+    assert len({found[0][0] for found in doubles}) == 3, "nobody meets two others in two rounds"
 
 
 def test_a_tournament_whose_judge_never_answers_goes_on_in_drawn_order():

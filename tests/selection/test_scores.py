@@ -33,6 +33,23 @@ def test_the_mean_is_that_of_all_comparisons_and_its_error_that_of_the_pairs():
     assert list(scores) == ["a", "b", "c"]
 
 
+def test_the_error_is_that_of_the_mean_of_three_pairs():
+    scores = fold_scores(judged(("a", "b", 60.0, 1.0), ("a", "c", 70.0, 1.0), ("a", "d", 80.0, 1.0)))
+    assert scores["a"].error == pytest.approx(10 / math.sqrt(3))
+
+
+def test_a_rejected_comparison_counts_for_nothing_even_with_scores():
+    given = judged(("a", "b", 80.0, 60.0), ("a", "b", 1.0, 99.0))
+    marks = [None, rejection("compare", "too_long")]
+    given = given.remove_columns("rejection").add_column("rejection", marks)
+    assert fold_scores(given)["a"] == Score(80.0, None, 1, 1, 0)
+
+
+def test_a_score_of_one_side_alone_counts_for_nothing():
+    given = judged(("a", "b", 80.0, 60.0), ("a", "c", 1.0, None)).remove_columns("rejection")
+    assert fold_scores(given) == {"a": Score(80.0, None, 1, 1, 0), "b": Score(60.0, None, 1, 0, 0)}
+
+
 def test_the_order_of_the_comparisons_has_no_say():
     many = [("a", f"x{number}", 10.1 + number / 7, 50.0) for number in range(50)]
     for method in ("mean", "bradley-terry"):
@@ -73,11 +90,21 @@ def test_an_earlier_rejection_stays_and_a_lone_row_says_so():
     assert done["score"][:] == [None]
 
 
+def test_rows_that_were_not_compared_keep_every_column():
+    done = add_scores(clustered(0, 0, ids=["a", "b"]), {"b": Score(50.0, None, 1, 0, 1)})
+    nothing, scored = done
+    assert (nothing["score"], nothing["score_error"], nothing["comparisons"]) == (None, None, 0)
+    assert (scored["score"], scored["score_error"], scored["comparisons"], scored["rejection"]) == (50.0, None, 1, None)
+
+
 def test_what_fold_scores_refuses():
     with pytest.raises(DataError, match=r"fold_scores\.method: expected one of mean, bradley-terry, got 'elo'"):
         fold_scores(BOTH, "elo")
-    with pytest.raises(DataError, match=r"scores need the columns second_score; .*apply Comparer"):
-        fold_scores(BOTH.remove_columns("second_score"))
+    lacking = BOTH.remove_columns(["first_score", "second_score"])
+    with pytest.raises(DataError, match="need the columns first_score, second_score; the data set has: first_id, sec"):
+        fold_scores(lacking)
+    with pytest.raises(DataError, match=r"second_response; apply Comparer to pairs\(dataset\) first$"):
+        fold_scores(lacking)
 
 
 def test_bradley_terry_takes_verdicts_only():
@@ -88,6 +115,19 @@ def test_bradley_terry_takes_verdicts_only():
     assert one["a"].value > one["b"].value > one["c"].value
     assert one["b"].value == pytest.approx(50)
     assert all(0 < score.value < 100 and math.isfinite(score.error) for score in one.values())
+
+
+def test_a_verdict_weighs_the_same_in_whichever_order_the_two_stood():
+    forward = judged(("a", "b", 80.0, 60.0), ("b", "c", 50.0, 50.0), ("c", "a", 30.0, 40.0), ("c", "b", 70.0, 20.0))
+    turned = judged(("b", "a", 60.0, 80.0), ("c", "b", 50.0, 50.0), ("a", "c", 40.0, 30.0), ("b", "c", 20.0, 70.0))
+    one, other = fold_scores(forward, "bradley-terry"), fold_scores(turned, "bradley-terry")
+    assert one == other
+    assert one["a"].value > 60 > one["c"].value > one["b"].value
+    even = fold_scores(judged(("a", "b", 5.0, 5.0)), "bradley-terry")
+    assert even["a"].value == even["b"].value == 50
+    once = fold_scores(judged(("a", "b", 9.0, 5.0), ("a", "b", 5.0, 5.0)), "bradley-terry")
+    always = fold_scores(judged(("a", "b", 9.0, 5.0), ("a", "b", 9.0, 5.0)), "bradley-terry")
+    assert 50 < once["a"].value < always["a"].value
 
 
 def test_a_flip_is_a_tie_for_bradley_terry():

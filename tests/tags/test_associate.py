@@ -44,6 +44,17 @@ def test_two_that_always_come_together_keep_the_first_in_the_alphabet():
     assert associate([["b", "a"]] * 3) == {"b": Associated("a", "a", 3, 3)}
 
 
+def test_of_two_rules_as_sure_the_more_frequent_name_is_taken_then_the_first_in_the_alphabet():
+    both = [["a", "y", "x"]] * 3
+    assert associate([*both, ["y"], ["y"]])["a"] == Associated("y", "y", 3, 3)
+    assert associate([*both, ["y"], ["x"]])["a"] == Associated("x", "x", 3, 3)
+
+
+def test_a_share_that_is_just_met_is_enough():
+    rows = [["a", "b"]] * 3 + [["a"]] + [["b"]] * 9
+    assert associate(rows, confidence=0.75) == {"a": Associated("b", "b", 3, 4)}
+
+
 def test_several_spellings_in_a_row_count_once():
     names = {"Poem": "poem", "poems": "poem", "poem": "poem", "verse": "verse"}
     found = associate([["Poem", "poems", "verse"]] * 2 + [["verse"]] * 3, names=names)

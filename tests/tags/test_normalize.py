@@ -184,6 +184,29 @@ def test_a_row_that_would_lose_everything_keeps_its_most_frequent_tag():
     assert fitted.apply([]) == fitted.apply([" "]) == []
 
 
+def test_without_the_rule_step_a_lone_tag_stays_as_it_is():
+    fitted = TagNormalizer.from_counts({"Rare!": 1}, rows=9, settings=Normalization(steps=["frequency"], alpha=5))
+    assert fitted.apply(["Never-Seen", "Rare!"]) == ["Rare!"]
+    assert fitted.apply(["Never-Seen"]) == ["Never-Seen"]
+
+
+def test_the_summary_counts_what_each_step_did():
+    rows = [["sonnet", "poem"]] * 40 + [["poem", "verse"]] * 45 + [["Poems", "rare"], ["a"], ["b"]] * 2
+    fitted = TagNormalizer.fit(rows, Normalization(steps=["frequency", "rule", "association"], alpha=3))
+    told = fitted.summary()
+    counted = {name: told[name] for name in ("raw_tags", "names", "too_rare", "merged_by_rule")}
+    assert counted == {"raw_tags": 7, "names": 1, "too_rare": 3, "merged_by_rule": 1}
+    assert told["merged_by_association"] == 2
+    assert TagNormalizer.fit([], ALL).rows == 0
+
+
+def test_a_data_set_is_fitted_with_the_embedder_that_is_given():
+    dataset = tagged(["a"], ["a"], ["b"], ["d"])
+    fitted = fit_normalizer(dataset, ALL, Angles(a=0, b=15, d=60))
+    assert fitted.embedder == "angles"
+    assert fitted.apply(["b", "d"]) == ["a", "d"]
+
+
 def test_unseen_tags_go_by_rule():
     fitted = TagNormalizer.from_counts({"word problem": 9, "poem": 9}, rows=12, settings=Normalization(alpha=5))
     assert fitted.apply(["Word-Problems", "POEM", "poems", "unknown"]) == ["word problem", "poem"]
@@ -295,6 +318,7 @@ def test_counts_alone_do_not_say_what_comes_together():
 def test_saved_and_loaded_it_is_the_same(tmp_path):
     fitted = TagNormalizer.from_counts({"诗": 3, "a\ud800": 2, "b": 1}, rows=4, embedder=NgramEmbedder())
     fitted.save(tmp_path / "tags.json")
+    assert '\n   "tag": "诗",\n' in (tmp_path / "tags.json").read_bytes().decode(errors="replace"), "a person reads it"
     assert TagNormalizer.load(tmp_path / "tags.json") == fitted
 
 
@@ -328,10 +352,11 @@ def test_an_empty_data_set_keeps_its_types():
 
 
 def test_a_missing_column_is_named():
-    dataset = Dataset.from_dict({"id": ["a"]})
-    with pytest.raises(DataError, match="needs the column open_tags; the data set has: id; apply OpenTagger first"):
+    dataset = Dataset.from_dict({"id": ["a"], "text": ["b"]})
+    message = "needs the column open_tags; the data set has: id, text; apply OpenTagger first"
+    with pytest.raises(DataError, match=message):
         fit_normalizer(dataset)
-    with pytest.raises(DataError, match="needs the column open_tags"):
+    with pytest.raises(DataError, match=message):
         add_labels(dataset, TagNormalizer.fit([]))
 
 
@@ -357,6 +382,9 @@ def test_words_that_only_look_like_forms_stay():
     assert rule_key("classes") == "class"
     assert rule_key("buzzes") == "buzz"
     assert rule_key("ties") == "tie"
+    assert rule_key("branches of wishes") == "branch of wish"
+    assert rule_key("dog loving") == rule_key("dog love") == "dog love"
+    assert rule_key("yearly yoking") == rule_key("yearly yoke") == "yearly yoke"
 
 
 @pytest.mark.parametrize(

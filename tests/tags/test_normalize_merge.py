@@ -54,6 +54,18 @@ def test_groups_are_those_of_a_direct_computation(count, dimension, eps, seed):
     assert {name: found.into for name, found in joined(vectors, eps).items()} == directly(vectors, eps)
 
 
+def test_pairs_that_are_folded_on_the_way_change_nothing(monkeypatch):
+    monkeypatch.setattr("tagevol_hf.tags.merge._WAITING", 40)
+    vectors = unit(np.random.default_rng(5).normal(size=(900, 3)))
+    assert {name: found.into for name, found in joined(vectors, 0.002).items()} == directly(vectors, 0.002)
+
+
+def test_two_names_alone_are_joined():
+    found = joined(unit(np.array([[1.0, 0.1], [1.0, 0.2]])), 0.05)
+    assert {name: one.into for name, one in found.items()} == {"t00001": "t00000"}
+    assert joined(unit(np.ones((1, 2))), 0.05) == {}
+
+
 def test_a_chain_through_all_blocks_is_one_group():
     turns = np.radians(np.arange(1500) * 0.1)
     chain = np.stack([np.cos(turns), np.sin(turns)], axis=1).astype(np.float32)
