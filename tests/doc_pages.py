@@ -69,7 +69,7 @@ def run_page(page: str, folder: Path) -> None:
         kind, _, rest = block.comment.partition(":")
         if kind == "not run":
             assert rest.strip(), f"{where}a block that is not run says why"
-            _check_unrun(block, where)
+            check_unrun(block, where)
         elif block.comment == "prints":
             _check_printed(block.text, said, where)
         elif block.title:
@@ -142,7 +142,7 @@ def _check_printed(text: str, said: str, where: str) -> None:
         assert re.search(pattern, plain), f"{where}the page shows {line!r}, the block before said:\n{said[-3000:]}"
 
 
-def _check_unrun(block: Block, where: str) -> None:
+def check_unrun(block: Block, where: str) -> None:
     """What can be said of a block that is not run: it compiles, and its commands, options and recipes are there."""
     if block.language == "python":
         compile(block.text, "page", "exec")

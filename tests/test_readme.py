@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from doc_pages import blocks_of, check_unrun
 from stand_in_hub import stand_in_hub
 
 from tagevol_hf.recipe import recipe_from
@@ -35,7 +36,7 @@ print(len(again), len(answered))
 def test_the_ten_lines_up_to_the_hub_and_back(tmp_path):
     """All lines but for the engine's name and the size, against a server that speaks the Hub's protocol."""
     (tmp_path / "alpaca_data.json").write_text(json.dumps(SEEDS))
-    _, code = blocks("python")
+    (code,) = blocks("python")
     code = code.replace("vllm:Qwen/Qwen2.5-7B-Instruct", "builtin").replace("n=1000", "n=20")
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("HF_")},
@@ -59,10 +60,22 @@ def test_the_ten_lines_up_to_the_hub_and_back(tmp_path):
 
 
 def test_the_recipe_is_valid():
-    caps, text = blocks("yaml")
-    recipe = recipe_from({**yaml.safe_load(text), **yaml.safe_load(caps)})
-    assert recipe.limits.max_cost == 25
+    (text,) = blocks("yaml")
+    recipe = recipe_from(yaml.safe_load(text))
     assert recipe.engine("respond") == "vllm:Qwen/Qwen2.5-Math-72B-Instruct"
+
+
+def test_its_commands_and_their_options_are_there():
+    shown = [block for block in blocks_of(README) if block.language == "sh"]
+    assert sum(block.text.count("tagevol ") for block in shown) >= 12
+    for block in shown:
+        check_unrun(block, f"line {block.line}: ")
+
+
+def test_its_links_lead_to_files():
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", README) if "://" not in link]
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 def test_every_file_that_it_names_is_there():
@@ -74,28 +87,6 @@ def test_every_file_that_it_names_is_there():
     places = re.findall(r"`tagevol_hf/engines/` \| (.*?) \|", table)[0]
     for name in re.findall(r"`([^`]+)`", places):
         assert (ROOT / "tagevol_hf/engines" / name).exists(), f"README names {name}"
-
-
-def test_a_batch_that_ran_elsewhere_goes_into_the_store(tmp_path, monkeypatch):
-    """The second block of Python, with a server's answers in the place of vLLM's."""
-    from tagevol_hf.engines.base import Message, Request
-    from tagevol_hf.engines.store import RequestStore
-
-    code, _ = blocks("python")
-    write, read = code.split("# vllm run-batch")
-    monkeypatch.chdir(tmp_path)
-    requests = [Request((Message("user", f"question {number}"),)) for number in range(3)]
-    store = RequestStore(tmp_path / "s")
-    names = {"requests": iter(requests), "identity": "model@1", "store": store}
-    exec(write, names)
-    choice = {"message": {"content": "answer"}, "finish_reason": "stop"}
-    answers = [
-        {"custom_id": line["custom_id"], "response": {"status_code": 200, "body": {"choices": [choice]}}}
-        for line in map(json.loads, Path("in.jsonl").read_text().splitlines())
-    ]
-    Path("out.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers))
-    exec("#" + read, names)
-    assert [store.get(request.key("model@1")).text for request in requests] == ["answer"] * 3
 
 
 def test_the_files_that_contributing_names_are_there():
