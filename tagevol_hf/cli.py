@@ -42,19 +42,29 @@ app = typer.Typer(
 out = Console(soft_wrap=True, highlight=False, markup=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
-RecipePath = Annotated[Path, typer.Argument(help="A recipe's folder (with curate.yaml), or its YAML file.")]
+RecipePath = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="A recipe's folder (with curate.yaml), or its YAML file.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a field: data.source=my.jsonl, select.n=1000, …"),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")]
-MaxRequests = Annotated[int | None, typer.Option(min=1, help="Stop after so many requests to the engines.")]
-MaxTokens = Annotated[int | None, typer.Option(min=1, help="Stop before more tokens than this, prompts and replies.")]
-MaxCost = Annotated[float | None, typer.Option(min=0, help="Stop before it costs more, at the recipe's prices.")]
-Folder = Annotated[Path | None, typer.Option("--out", help="The run folder.  [default: runs/NAME]")]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first so many rows.")]
+MaxRequests = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Stop after so many requests to the engines.")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Stop before more tokens than this, prompts and replies.")
+]
+MaxCost = Annotated[
+    float | None, typer.Option(min=0, metavar="COST", help="Stop before it costs more, at the recipe's prices.")
+]
+Folder = Annotated[Path | None, typer.Option("--out", metavar="FOLDER", help="The run folder.  [default: runs/NAME]")]
 On = Annotated[
     str | None,
-    typer.Option("--on", help="Engines on a Ray cluster: ray, ray:auto or ray://HOST:PORT, with ?actors=4&gpus=1."),
+    typer.Option(
+        "--on", metavar="RAY", help="Engines on a Ray cluster: ray, ray:auto or ray://HOST:PORT, with ?actors=4&gpus=1."
+    ),
 ]
 ShardOf = Annotated[
     str | None,
@@ -62,10 +72,16 @@ ShardOf = Annotated[
         "--shard", metavar="I/N", help="Only ask for this part of the replies, as 3/16; then tagevol store merge."
     ),
 ]
-Sft = Annotated[Path | None, typer.Option(help="The training recipe.  [default: the only sft-*.yaml there is]")]
+Sft = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The training recipe.  [default: the only sft-*.yaml there is]")
+]
 Where = Annotated[
     str | None,
-    typer.Option("--accelerate", help="A file of accelerate_configs/, without .yaml.  [default: single_gpu or cpu]"),
+    typer.Option(
+        "--accelerate",
+        metavar="NAME",
+        help="A file of accelerate_configs/, without .yaml.  [default: single_gpu or cpu]",
+    ),
 ]
 
 
@@ -147,8 +163,10 @@ def curate(
 )
 def train(
     context: typer.Context,
-    run_folder: Annotated[Path, typer.Argument(help="A finished run folder, as runs/quickstart.")],
-    sft: Annotated[Path, typer.Option(help="The training recipe, as recipes/quickstart/sft-tiny.yaml.")],
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run folder, as runs/quickstart.")],
+    sft: Annotated[
+        Path, typer.Option(metavar="FILE", help="The training recipe, as recipes/quickstart/sft-tiny.yaml.")
+    ],
     accelerate: Where = None,
 ) -> None:
     """Fine-tune a model on a run's curated set.
@@ -163,14 +181,16 @@ def train(
 
 @app.command(short_help="Write a run's page and figures.")
 def report(
-    run_folder: Annotated[Path, typer.Argument(help="A run folder, finished or not.")],
-    figures: Annotated[Path | None, typer.Option(help="Also write figures for papers into this folder.")] = None,
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or not.")],
+    figures: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also write figures for papers into this folder.")
+    ] = None,
 ) -> None:
     """Write the report page of a run.
 
     tagevol report runs/quickstart --figures figures
 
-    One HTML file that needs nothing else; with --figures DIR also each figure as .png and .svg.
+    One HTML file that needs nothing else; with --figures FOLDER also each figure as .png and .svg.
     """
     out.print(f"report: {_report(run_folder)}")
     if figures is not None:

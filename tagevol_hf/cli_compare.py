@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 What = Annotated[
     list[Path],
-    typer.Argument(metavar="STUDY | RUN RUN…", help="A study's YAML file or folder, or finished runs."),
+    typer.Argument(metavar="STUDY|RUN", help="A study's YAML file or folder, or two and more finished runs."),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -29,10 +29,16 @@ Settings = Annotated[
         help="Override a field of all arms' recipes, of one arm's, or of the study's sections train and evaluate.",
     ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")]
-MaxRequests = Annotated[int | None, typer.Option(min=1, help="Stop after so many requests, of all arms together.")]
-MaxTokens = Annotated[int | None, typer.Option(min=1, help="Stop before more tokens than this, of all arms together.")]
-MaxCost = Annotated[float | None, typer.Option(min=0, help="Stop before all arms cost more, at the recipes' prices.")]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first so many rows.")]
+MaxRequests = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Stop after so many requests, of all arms together.")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Stop before more tokens than this, of all arms together.")
+]
+MaxCost = Annotated[
+    float | None, typer.Option(min=0, metavar="COST", help="Stop before all arms cost more, at the recipes' prices.")
+]
 NoTrain = Annotated[bool, typer.Option("--no-train", help="Only curate: leave out the study's train and evaluate.")]
 RunCode = Annotated[
     bool, typer.Option("--allow-code-execution", help="Let humaneval and mbpp run the models' code, in a sandbox.")
@@ -40,7 +46,9 @@ RunCode = Annotated[
 AsStudy = Annotated[
     Path | None, typer.Option("--as", metavar="STUDY", help="Train on finished runs and evaluate, as this study does.")
 ]
-Folder = Annotated[Path | None, typer.Option("--out", help="The comparison's folder.  [default: runs/NAME]")]
+Folder = Annotated[
+    Path | None, typer.Option("--out", metavar="FOLDER", help="The comparison's folder.  [default: runs/NAME]")
+]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -24,30 +24,41 @@ HELD_OUT = "held_out_loss"
 What = Annotated[
     str | None,
     typer.Argument(
-        metavar="[MODEL]",
+        metavar="MODEL",
         help="A model's or LoRA adapter's folder, a run folder, a Hub id, or an endpoint http://HOST:PORT/v1#MODEL.",
     ),
 ]
 Tasks = Annotated[
     str | None,
-    typer.Option("--tasks", "--task", metavar="T,T,…", help="What it is to do.  [default: held_out_loss]"),
+    typer.Option("--tasks", "--task", metavar="TASK,TASK", help="What it is to do.  [default: held_out_loss]"),
 ]
 Data = Annotated[
     list[str] | None,
     typer.Option("--data", metavar="[TASK=]FILE", help="A task's problems: a local file or a Hub id."),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many problems of each task.")]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first so many problems of each task.")]
 EngineName = Annotated[
-    str, typer.Option("--engine", help="vllm, vllm-serve or transformers, with ?option=value if need be.")
+    str,
+    typer.Option("--engine", metavar="ENGINE", help="vllm, vllm-serve or transformers, with ?option=value if need be."),
 ]
-MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="Longest answer.  [default: the task's]")]
-Judge = Annotated[str | None, typer.Option(help="The judge's engine, as vllm:MODEL or http://HOST:PORT/v1#MODEL.")]
+MaxNewTokens = Annotated[int | None, typer.Option(min=1, metavar="N", help="Longest answer.  [default: the task's]")]
+Judge = Annotated[
+    str | None, typer.Option(metavar="ENGINE", help="The judge's engine, as vllm:MODEL or http://HOST:PORT/v1#MODEL.")
+]
 Predictions = Annotated[
-    Path | None, typer.Option(help="Grade this JSONL file instead of asking: a problem a line, the text in `output`.")
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Grade this JSONL file instead of asking: a problem a line, the text in `output`."
+    ),
 ]
-Judgments = Annotated[Path | None, typer.Option(help="Sum up recorded judgments of mt_bench, as FastChat saves them.")]
+Judgments = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Sum up recorded judgments of mt_bench, as FastChat saves them.")
+]
 Annotations = Annotated[
-    Path | None, typer.Option(help="Sum up recorded preferences of alpaca_eval: its JSON, or CSV of several models.")
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Sum up recorded preferences of alpaca_eval: its JSON, or CSV of several models."
+    ),
 ]
 References = Annotated[
     list[str] | None, typer.Option(metavar="[TASK=]FILE", help="Reference answers for mt_bench's judge.")
@@ -55,13 +66,18 @@ References = Annotated[
 RunCode = Annotated[
     bool, typer.Option("--allow-code-execution", help="Let humaneval and mbpp run the model's code, in a sandbox.")
 ]
-Incomplete = Annotated[str, typer.Option(help="What happens where problems have no answer: refuse, or allow.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes that grade.  [default: one a core]")]
-Seed = Annotated[int, typer.Option(help="Of answers that are drawn, as those of mt_bench.")]
-Store = Annotated[Path | None, typer.Option(help="The request store.  [default: store.sqlite in the results' folder]")]
-Out = Annotated[Path | None, typer.Option("--out", help="Where results go.  [default: MODEL/evals, else runs/evals]")]
-MaxRequests = Annotated[int | None, typer.Option(min=1, help="Stop after so many requests.")]
-MaxTokens = Annotated[int | None, typer.Option(min=1, help="Stop before more tokens than this.")]
+Incomplete = Annotated[str, typer.Option(metavar="refuse|allow", help="What happens where problems have no answer.")]
+Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes that grade.  [default: one a core]")]
+Seed = Annotated[int, typer.Option(metavar="N", help="Of answers that are drawn, as those of mt_bench.")]
+Store = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The request store.  [default: store.sqlite in the results' folder]")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FOLDER", help="Where results go.  [default: MODEL/evals, else runs/evals]"),
+]
+MaxRequests = Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after so many requests.")]
+MaxTokens = Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop before more tokens than this.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print each task's result as one JSON object in a line.")]
 
 

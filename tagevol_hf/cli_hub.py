@@ -16,13 +16,15 @@ Where = Annotated[
 Public = Annotated[bool, typer.Option("--public", help="Everybody may see a repository that is made now.")]
 Configs = Annotated[
     str | None,
-    typer.Option(help="Of selected,evolved,tags,comparisons,rejected, with commas.  [default: all]"),
+    typer.Option(metavar="NAMES", help="Of selected,evolved,tags,comparisons,rejected, with commas.  [default: all]"),
 ]
 Append = Annotated[bool, typer.Option("--append", help="Add the rows to those that are there, in place of replacing.")]
 WithStore = Annotated[
     bool, typer.Option("--with-store", help="Also the request store: others repeat the run without a model.")
 ]
-Revision = Annotated[str | None, typer.Option(help="Which commit of a repository.  [default: the newest]")]
+Revision = Annotated[
+    str | None, typer.Option(metavar="COMMIT", help="Which commit of a repository.  [default: the newest]")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -64,7 +66,9 @@ def push(
 
 def export(
     run: RunPath,
-    folder: Annotated[Path, typer.Argument(help="The folder to write; one of an earlier export is replaced.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The folder to write; one of an earlier export is replaced.")
+    ],
     configs: Configs = None,
     with_store: WithStore = False,
 ) -> None:

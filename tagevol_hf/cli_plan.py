@@ -19,18 +19,24 @@ if TYPE_CHECKING:
 _SHOWN = 3  # rows of a preview
 _CHARACTERS = 400  # of a text
 
-RecipePath = Annotated[Path, typer.Argument(help="A recipe's folder (with curate.yaml), or its YAML file.")]
+RecipePath = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="A recipe's folder (with curate.yaml), or its YAML file.")
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field: select.n=1000, …")
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first so many rows.")]
 Preview = Annotated[
-    int | None, typer.Option(min=1, help="Run so many rows for real, and say what all would take; 50 are enough.")
+    int | None,
+    typer.Option(min=1, metavar="N", help="Run so many rows for real, and say what all would take; 50 are enough."),
 ]
 Rate = Annotated[
-    float | None, typer.Option(min=0.1, help="Tokens a second of your engine, prompts and replies, for the hours.")
+    float | None,
+    typer.Option(min=0.1, metavar="RATE", help="Tokens a second of your engine, prompts and replies, for the hours."),
 ]
-Folder = Annotated[Path | None, typer.Option("--out", help="The preview's folder.  [default: runs/NAME-preview]")]
+Folder = Annotated[
+    Path | None, typer.Option("--out", metavar="FOLDER", help="The preview's folder.  [default: runs/NAME-preview]")
+]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -19,8 +19,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def schema(
-    kind: Annotated[str, typer.Argument(metavar="[recipe|study]", help="Of curate.yaml, or of study.yaml.")] = KINDS[0],
-    out: Annotated[Path | None, typer.Option(help="Write it into this file.")] = None,
+    kind: Annotated[str, typer.Argument(metavar="recipe|study", help="Of curate.yaml, or of study.yaml.")] = KINDS[0],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it into this file.")] = None,
 ) -> None:
     """Write the JSON schema of a recipe, for editors that complete and check YAML.
 

@@ -34,8 +34,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def show(
-    run_folder: Annotated[Path, typer.Argument(help="A run folder, finished or not.")],
-    row_id: Annotated[str, typer.Option("--id", help="The id of a row, or of a seed.")],
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or not.")],
+    row_id: Annotated[str, typer.Option("--id", metavar="ID", help="The id of a row, or of a seed.")],
     full: Annotated[bool, typer.Option("--full", help="Show texts and lists to their ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with everything.")] = False,
 ) -> None:

@@ -14,6 +14,7 @@ app = typer.Typer(
     help="Look after a request store: the file with every reply that was ever paid for.",
     no_args_is_help=True,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 Where = Annotated[Path, typer.Argument(metavar="STORE", help="A run folder, or the store's file.")]
 
@@ -37,7 +38,9 @@ def info(where: Where) -> None:
 @app.command()
 def verify(
     where: Where,
-    rescue: Annotated[Path | None, typer.Option(help="Copy what can be read into this new file.")] = None,
+    rescue: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Copy what can be read into this new file.")
+    ] = None,
 ) -> None:
     """Read every reply; exit status 2 if one is damaged."""
     path = store_care.existing(where)
@@ -52,11 +55,15 @@ def verify(
         raise EngineError(f"{path}: damaged; save what can be read: tagevol store verify {path} --rescue NEW")
 
 
-@app.command()
+@app.command(short_help="Delete replies that meet all given conditions.")
 def prune(
     where: Where,
-    engine: Annotated[str | None, typer.Option(help="Only replies of this engine, as `info` names it.")] = None,
-    older_than: Annotated[int | None, typer.Option(min=0, help="Only replies older than so many days.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="ENGINE", help="Only replies of this engine, as `info` names it.")
+    ] = None,
+    older_than: Annotated[
+        int | None, typer.Option(min=0, metavar="DAYS", help="Only replies older than so many days.")
+    ] = None,
     cut_off: Annotated[bool, typer.Option("--cut-off", help="Only replies that were cut off at max_tokens.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count them.")] = False,
 ) -> None:
@@ -70,7 +77,7 @@ def prune(
         typer.echo(f"{path}: {count:,} replies gone, {before / 1e6:,.1f} → {store_care.info(path).bytes / 1e6:,.1f} MB")
 
 
-@app.command()
+@app.command(short_help="Bring a run's shards together.")
 def merge(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run with shards.")]) -> None:
     """Bring the replies of a run's shards (tagevol curate RECIPE --shard 3/16) into the run's own store.
 
