@@ -235,7 +235,10 @@ def _held_out(what: str, run: str | None, as_json: bool) -> None:
 
     model = find_model(what).folder
     if model is None:
-        raise RecipeError(f"{HELD_OUT}: needs a model's folder; {what} is none")
+        raise RecipeError(
+            f"{HELD_OUT}: needs the folder of a model or of a run that trained one, and {what} is neither; "
+            "for other tasks name them by --tasks"
+        )
     place = Path(run) if run else Path(what) if (Path(what) / "run.json").is_file() else model.parent
     if not (place / "run.json").is_file():
         raise RecipeError(f"{HELD_OUT}: name the run whose rows are held out by --data {HELD_OUT}=RUN_FOLDER")

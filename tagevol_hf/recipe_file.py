@@ -39,9 +39,16 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), limit: int | No
     _local_paths(body, file.parent)
     if limit is not None:
         _set(body, ["data", "limit"], limit, f"--limit {limit}")
-    recipe = recipe_from(body, str(file))
-    _check_engines(recipe, file)
+    where = _where(file, overrides)
+    recipe = recipe_from(body, where)
+    _check_engines(recipe, where)
     return recipe
+
+
+def _where(file: Path, overrides: Sequence[str]) -> str:
+    """The file for messages, with what the command line put into it: keys only, since a value may be a secret."""
+    keys = ", ".join(override.partition("=")[0] for override in overrides)
+    return f"{file} with --set {keys}" if keys else str(file)
 
 
 def yaml_mapping(file: Path, kind: str, keys: str) -> dict[str, Any]:
@@ -94,17 +101,17 @@ def _check_kind(body: dict[str, Any], file: Path) -> None:
         check_known(str(key), tuple(Recipe.model_fields), str(file), "a field of a recipe")
 
 
-def _check_engines(recipe: Recipe, file: Path) -> None:
+def _check_engines(recipe: Recipe, where: str) -> None:
     """Refuse a misspelt engine now; else it would be found when the first step that asks it begins."""
     for name, spec in recipe.engines.items():
-        _check_engine(name, spec, file)
+        _check_engine(name, spec, where)
 
 
-def _check_engine(name: str, spec: str, file: Path) -> None:
+def _check_engine(name: str, spec: str, where: str) -> None:
     try:
         check_name(spec)
     except EngineError as fault:
-        raise RecipeError(f"{file}: engines.{name}: {fault}") from None
+        raise RecipeError(f"{where}: engines.{name}: {fault}") from None
 
 
 def _local_paths(body: dict[str, Any], folder: Path) -> None:

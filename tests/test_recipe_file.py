@@ -100,3 +100,10 @@ def test_an_engine_is_neither_started_nor_looked_for(tmp_path, engine):
 def test_a_misspelt_recipe_of_the_project_is_named(given, meant):
     with pytest.raises(RecipeError, match=rf"{re.escape(given)}: no such recipe; did you mean {re.escape(meant)}\?"):
         load_recipe(given)
+
+
+def test_a_fault_of_the_command_line_is_told_with_its_key_but_not_its_value(tmp_path):
+    said = fault_of(tmp_path, GOOD.replace("ENGINE", "builtin"), "engines.default=vlm:m", "respond.attempts=2")
+    assert said.startswith("mine.yaml with --set engines.default, respond.attempts: engines.default: engine 'vlm:m'")
+    said = fault_of(tmp_path, GOOD, "engines.default=http://me:secret@host/v1#m")
+    assert "secret" not in said
