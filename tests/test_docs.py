@@ -68,14 +68,16 @@ def test_every_page_has_a_title_and_says_what_is_not_run():
 
 
 class Loaded(HTMLParser):
-    """What a page makes a browser load."""
+    """What a page makes a browser load, and where its links lead."""
 
     def __init__(self):
         super().__init__()
-        self.found = []
+        self.found, self.links = [], []
 
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
         if tag in ("script", "img", "iframe", "source"):
             self.found.append(given.get("src") or "")
         if tag == "link" and given.get("rel") not in ("canonical", "prev", "next"):
@@ -94,9 +96,12 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tm
         reader = Loaded()
         reader.feed(page.read_text(encoding="utf-8"))
         assert not [place for place in reader.found if re.match(r"(https?:)?//", place)], page
+        inside = [link.partition("#")[0] for link in reader.links if "://" not in link and not link.startswith("#")]
+        where = site if page.name == "404.html" else page.parent
+        assert not [link for link in inside if not (where / link.lstrip("/")).is_file()], page  # opened with no server
     for style in site.rglob("*.css"):
         assert not re.search(r"url\(\s*['\"]?(https?:)?//", style.read_text(encoding="utf-8")), style
-    cli = (site / "reference" / "cli" / "index.html").read_text(encoding="utf-8")
+    cli = (site / "reference" / "cli.html").read_text(encoding="utf-8")
     assert "--max-requests" in cli
-    assert "budgets" in (site / "reference" / "recipe" / "index.html").read_text(encoding="utf-8")
+    assert "budgets" in (site / "reference" / "recipe.html").read_text(encoding="utf-8")
     shutil.rmtree(site)
