@@ -83,7 +83,7 @@ def test_a_part_is_refused_unless_it_is_asked_for(data, tmp_path):
             "gsm8k: 'none.jsonl': cannot be read",
         ),
         (["x/y", "--incomplete", "maybe"], RecipeError, "--incomplete: expected refuse or allow, got 'maybe'"),
-        (["x/y"], RecipeError, "held_out_loss: needs the folder of a model or of a run that trained one, and x/y is neither"),
+        (["x/y"], RecipeError, "held_out_loss: needs the folder of a model or of a run that trained one, and x/y"),
         (["./none", "--tasks", "gsm8k"], DataError, "./none: no such folder"),
     ],
 )

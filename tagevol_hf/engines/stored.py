@@ -83,10 +83,6 @@ class StoredEngine:
             return self._opener
         return _around, (self.engine,)
 
-    def recall(self, request: Request) -> Reply | None:
-        """The stored reply of a request, or None; asks nothing."""
-        return self.store.get(request.key(self.identity))
-
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Reply]]:
         """As `Engine.stream`; every reply is in the store before it is yielded."""
         return one_by_one(self.arrivals(iter(requests)))
