@@ -22,6 +22,7 @@ _QUIET = {
 }
 _CLUSTER = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _CONNECT_SECONDS = 5.0
+_CLIENT_ATTEMPTS = 3  # a head forks a server for each client from a process with many threads; now and then it dies
 _STORE_BYTES = 200 * 1024**2  # of a Ray started here; requests and replies are small
 _USERS: list[object] = []  # who uses the connection that was made here
 
@@ -103,13 +104,16 @@ def _around() -> str:
         return ""
 
 
-def _init(ray: ModuleType, address: str, **options: object) -> None:
+def _init(ray: ModuleType, address: str, attempts: int = _CLIENT_ATTEMPTS, **options: object) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (OSError, RuntimeError, ValueError) as fault:
         ray.shutdown()  # what is there of it already
-        text = "no Ray could be started here: " if address == "local" else f"the cluster at {address} cannot be used: "
-        raise EngineError(f"on ray: {text}{one_line(fault)}") from None
+        if isinstance(fault, ConnectionAbortedError) and attempts > 1:
+            _init(ray, address, attempts - 1, **options)
+            return
+        text = "no Ray could be started here" if address == "local" else f"the cluster at {address} cannot be used"
+        raise EngineError(f"on ray: {text}: {one_line(fault)}") from None
 
 
 def _missed(address: str) -> str:

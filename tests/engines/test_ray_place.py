@@ -1,10 +1,13 @@
 """What stands behind `--on`: read and refused without Ray."""
 
+import socket
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 import tagevol_hf as te
+from tagevol_hf.engines import ray_cluster
 from tagevol_hf.engines.ray_place import Place, environment, share_of
 from tagevol_hf.errors import EngineError, MissingExtraError
 
@@ -80,3 +83,38 @@ def test_actors_get_what_engines_read_and_nothing_else(monkeypatch):
         monkeypatch.setenv(name, "secret")
     assert {"TAGEVOL_API_KEY", "HF_TOKEN"} <= set(environment())
     assert not {"MY_TAGEVOL_KEY", "AWS_SECRET_ACCESS_KEY"} & set(environment())
+
+
+class DyingHead(SimpleNamespace):
+    """Stands for `ray` where the head's server for a client dies so many times before it lives."""
+
+    def __init__(self, deaths):
+        super().__init__(deaths=deaths, asked=0, shutdowns=0)
+        self.util = SimpleNamespace(get_node_ip_address=lambda: "127.0.0.1")
+
+    def is_initialized(self):
+        return False
+
+    def init(self, **options):
+        self.asked += 1
+        if self.asked <= self.deaths:
+            raise ConnectionAbortedError("Initialization failure from server: Starting Ray client server failed.")
+
+    def shutdown(self):
+        self.shutdowns += 1
+
+
+@pytest.mark.parametrize("deaths", [0, 1, 2, 3])
+def test_a_client_whose_server_dies_on_the_head_is_tried_three_times(monkeypatch, deaths):
+    ray = DyingHead(deaths)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = f"ray://127.0.0.1:{head.getsockname()[1]}"
+        if deaths < 3:
+            ray_cluster.join(address, user := object())
+            assert (ray.asked, ray.shutdowns) == (deaths + 1, deaths)
+            ray_cluster.leave(user)
+        else:
+            with pytest.raises(EngineError, match=f"the cluster at {address} cannot be used: Initialization failure"):
+                ray_cluster.join(address, object())
+            assert (ray.asked, ray.shutdowns) == (3, 3)
