@@ -38,11 +38,14 @@ import json, sys
 from tagevol_hf.engines.base import Message, Request, Sampling
 from tagevol_hf.engines.vllm import VLLMEngine
 
-engine = VLLMEngine.from_spec(sys.argv[1])
 requests = [Request((Message("user", f"question {n}"),), Sampling(max_tokens=40)) for n in range(12)]
-texts = {position: reply.text for position, reply in engine.stream(requests)}
-print(json.dumps([engine.identity, [texts[position] for position in sorted(texts)]]))
-engine.close()
+found = []
+for spec in sys.argv[1:]:
+    engine = VLLMEngine.from_spec(spec)
+    texts = {position: reply.text for position, reply in engine.stream(requests)}
+    found.append([engine.identity, [texts[position] for position in sorted(texts)]])
+    engine.close()
+print(json.dumps(found))
 """
 
 
@@ -102,9 +105,17 @@ def test_real_replies_fit_their_schema(served):
         assert reply.completion_tokens > 0
 
 
-def in_this_process(spec):
-    """Identity and texts of `vllm:`, in a process of its own, because a model in this one would stay."""
-    done = subprocess.run([sys.executable, "-c", IN_THIS_PROCESS, spec], capture_output=True, text=True, timeout=240)
+@pytest.fixture(scope="module")
+def adapter(model, tmp_path_factory):
+    pytest.importorskip("peft")
+    return make_adapter(model, tmp_path_factory.mktemp("lora") / "poet")
+
+
+@pytest.fixture(scope="module")
+def in_one_process(model, adapter):
+    """Identity and texts of `vllm:`, without and with the adapter; apart, since a model here would stay."""
+    specs = [f"{model}?{OPTIONS}", f"{model}?{OPTIONS}&lora={adapter}"]
+    done = subprocess.run([sys.executable, "-c", IN_THIS_PROCESS, *specs], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -114,20 +125,18 @@ def same_from(engine):
     return [engine.identity, [replies[position].text for position in range(12)]]
 
 
-def test_real_replies_are_those_of_the_model_in_this_process(served, model):
-    assert same_from(served) == in_this_process(f"{model}?{OPTIONS}")
+def test_real_replies_are_those_of_the_model_in_one_process(served, in_one_process):
+    assert same_from(served) == in_one_process[0]
 
 
-def test_real_replies_of_an_adapter_are_those_of_the_adapter_in_this_process(tiny_llama, tmp_path):
-    pytest.importorskip("peft")
-    adapter = make_adapter(tiny_llama, tmp_path / "poet")
-    engine = VLLMServeEngine.from_spec(f"{tiny_llama}?{OPTIONS}&lora={adapter}&startup_timeout=300")
+def test_real_replies_of_an_adapter_are_those_of_the_adapter_in_one_process(model, adapter, in_one_process):
+    engine = VLLMServeEngine.from_spec(f"{model}?{OPTIONS}&lora={adapter}&startup_timeout=300")
     try:
         with_adapter = same_from(engine)
     finally:
         engine.close()
-    assert with_adapter == in_this_process(f"{tiny_llama}?{OPTIONS}&lora={adapter}")
-    assert with_adapter[1] != in_this_process(f"{tiny_llama}?{OPTIONS}")[1]
+    assert with_adapter == in_one_process[1]
+    assert with_adapter[1] != in_one_process[0][1]
 
 
 def make_adapter(model, folder):
@@ -147,27 +156,32 @@ def make_adapter(model, folder):
     return folder
 
 
-def test_real_server_killed_in_the_middle_loses_nothing_and_leaves_nothing(model):
-    others = set(family(os.getpid()))  # such as the server of other tests
-    served = VLLMServeEngine.from_spec(f"{model}?{OPTIONS}&startup_timeout=300&restarts=1")
+def server_of(model):
+    """The process group of the server that has this model, and the group's processes."""
+    named = [each for each in family(os.getpid()) if os.fsencode(model) in command(each)]
+    (group,) = {os.getpgid(each) for each in named if b"child_guard" not in command(each)}
+    assert group not in (os.getpgrp(), 0)
+    return group, {each for each in family(os.getpid()) if is_there(each) and os.getpgid(each) == group}
+
+
+def test_real_server_killed_in_the_middle_loses_nothing_and_leaves_nothing(served, model):
     seen = []
     for position, reply in served.stream(questions(150, SCHEMA, temperature=1.0, max_tokens=200, seed=7)):
         seen.append((position, reply))
         if len(seen) == 20:
-            ours = set(family(os.getpid())) - others
-            engine_core = [process for process in ours if b"EngineCore" in command(process)]
-            group = os.getpgid(engine_core[0])
-            assert group not in (os.getpgrp(), 0)
+            group, killed = server_of(model)
+            assert any(b"EngineCore" in command(process) for process in killed)
             os.killpg(group, signal.SIGKILL)
     assert sorted(position for position, _ in seen) == list(range(150))
     for _, reply in seen:
         CHECK.validate(json.loads(reply.text))
-    now = set(family(os.getpid())) - others
+    again, now = server_of(model)
+    assert again != group
     assert sum(b"EngineCore" in command(process) for process in now) == 1
     began = time.monotonic()
     served.close()
     assert time.monotonic() - began < 25
-    assert not [process for process in now if is_there(process) and b"vllm" in command(process).lower()]
+    assert not [process for process in killed | now if is_there(process) and b"vllm" in command(process).lower()]
 
 
 PARENT = """
