@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 from processes import called_with, kill, wait_for
 from run_folders import RECIPE, ROOT
 
@@ -96,6 +98,8 @@ def losses(output: Path) -> list[float]:
 
 @pytest.mark.parametrize(("launcher", "options"), list(VARIANTS.values()), ids=list(VARIANTS))
 def test_two_kills_and_the_same_command_end_like_an_undisturbed_training(run_folder, tmp_path, launcher, options):
+    if launcher is two and Version(version("transformers")) < Version("5.18"):
+        pytest.skip("transformers before 5.18 cannot read the optimizer of two processes on a CPU (device cpu:0)")
     from safetensors.torch import load_file
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
