@@ -1,7 +1,7 @@
 """Run the tests with the oldest and the newest versions of the libraries that are supported.
 
     python benchmarks/versions.py                       # all sets, about three quarters of an hour
-    python benchmarks/versions.py --sets oldest         # one of them
+    python benchmarks/versions.py --sets oldest         # one of them; what others gave on the same day is kept
     python benchmarks/versions.py --keep /tmp/versions  # environments and logs stay there
 
 A set is a virtual environment of its own: `oldest` takes the lowest versions that pyproject.toml allows, `tested` those
@@ -15,6 +15,7 @@ Markdown file into benchmarks/results. Needs uv and Python 3.11 or later.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from typing import Any
 import tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks" / "engines")]
 
 from scenarios.plan import Check, Outcome  # noqa: E402 - the folders of the benchmarks come onto the path first
@@ -78,8 +80,9 @@ def main() -> int:
                 _run(each, Path(scratch) / each.name, outcome)
                 sys.stdout.write(f"{outcome.table[-1]}\n")
                 sys.stdout.flush()
+    _keep_others(outcome, RESULTS / f"versions-{where['date']}.json", given.sets)
     sys.stdout.write(as_text(outcome))
-    sys.stdout.write(f"{save(ROOT / 'benchmarks' / 'results', 'versions', where, outcome)}\n")
+    sys.stdout.write(f"{save(RESULTS, 'versions', where, outcome)}\n")
     return int(not all(check.held for check in outcome.checks))
 
 
@@ -92,6 +95,17 @@ def _arguments() -> argparse.Namespace:
     if unknown := set(given.sets) - {each.name for each in SETS}:
         parser.error(f"--sets: {sorted(unknown)[0]!r} is not one of {', '.join(each.name for each in SETS)}")
     return given
+
+
+def _keep_others(outcome: Outcome, file: Path, run: list[str]) -> None:
+    """Beside what was run now: what other sets gave earlier on the same day."""
+    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"table": [], "checks": [], "runs": []}
+    outcome.table += [line for line in found["table"] if line["set"] not in run]
+    outcome.runs += [each for each in found["runs"] if each["set"] not in run]
+    outcome.checks += [Check(**each) for each in found["checks"] if each["target"].partition(":")[0] not in run]
+    places = {each.name: place for place, each in enumerate(SETS)}
+    outcome.table.sort(key=lambda line: places[line["set"]])
+    outcome.checks.sort(key=lambda check: places[check.target.partition(":")[0]])
 
 
 def _run(each: Set, folder: Path, outcome: Outcome) -> None:
