@@ -25,6 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 demo: $(VENV)/.demo
 	$(BIN)/tagevol run recipes/quickstart
+	@echo "next: source $(BIN)/activate, then tagevol --help"
 
 test: $(VENV)/.test check
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
