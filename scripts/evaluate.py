@@ -4,12 +4,15 @@
     python scripts/evaluate.py --model runs/quickstart/sft-tiny --base runs/quickstart/sft-tiny/tiny-model \
         --data runs/quickstart --out runs/quickstart/evaluation.json
 
-Prints the mean loss of a response token for the base and the trained model, and a few replies of both.
+Prints the mean loss of a response token for the base and the trained model, and a few replies of both. What stands in
+--out for the same weights, rows and options is shown, and not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,6 +51,11 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         raise RecipeError(f"--limit: expected at least 1, got {options.limit}")
     selected, not_chosen = (curated.read_part(options.data, part) for part in ("selected", "not_chosen"))
     chosen = held_out.held_out_rows(selected, not_chosen, options.limit)
+    question = question_of(options, format_name, base, chosen.rows)
+    earlier = record.read_json(options.out) if options.out else {}
+    if question and earlier.get("question") == question:
+        print(f"{options.out}: already measured: nothing to do (same model, rows and options)")
+        return earlier
     tokenizer = models.load_tokenizer(options.model, revision="main", trust_remote_code=False, eos_token=None)
     encoded = encode.encode(chosen.rows, format_name, tokenizer)
     fitting = [index for index, ids in enumerate(encoded["input_ids"]) if len(ids) <= options.max_length]
@@ -61,6 +69,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "task": "held_out_loss",
         "unit": "nats a response token",
+        "question": question,
         "n": after.n,
         "n_tokens": after.n_tokens,
         "before": before.as_dict() if before else None,
@@ -85,6 +94,17 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
         ],
         "versions": versions(),
     }
+
+
+def question_of(options: argparse.Namespace, format_name: str, base: str | None, rows: Dataset) -> str:
+    """Digest of what is measured; empty for a model of the Hub, which may change under its name."""
+    folder = Path(options.model)
+    if not folder.is_dir():
+        return ""
+    weights = [file for file in sorted(folder.iterdir()) if file.suffix in (".safetensors", ".bin")]
+    marks = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in weights]
+    facts = [marks, base, format_name, curated.content_digest(rows), options.max_length, options.replies]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def measure(

@@ -48,13 +48,13 @@ def test_curate_twice(tmp_path):
 
 @pytest.mark.slow
 def test_run_goes_from_seeds_to_a_model_and_a_report(tmp_path):
-    command = ("run", QUICKSTART, "--limit", "16", "--set", "select.n=24", "--accelerate", "cpu")
+    command = ("run", QUICKSTART, "--limit", "10", "--set", "select.n=16", "--accelerate", "cpu")
     done = tagevol(*command, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "runs").iterdir()
     record = json.loads((folder / "sft-tiny" / "train.json").read_text())
     result = json.loads((folder / "sft-tiny" / "eval.json").read_text())
-    assert record["rows"] == 24
+    assert record["rows"] == 16
     assert record["last_loss"] < record["first_loss"] - 1
     assert result["after"]["loss"] < result["before"]["loss"]
     assert f"{result['after']['loss']:.3f} after training" in done.stdout
@@ -62,7 +62,9 @@ def test_run_goes_from_seeds_to_a_model_and_a_report(tmp_path):
     again = tagevol(*command, folder=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "The engine was asked nothing" in again.stdout
-    assert "nothing to do" in again.stdout
+    assert "already trained: nothing to do" in again.stdout
+    assert "already measured: nothing to do" in again.stdout
+    assert json.loads((folder / "sft-tiny" / "eval.json").read_text()) == result
     assert json.loads((folder / "sft-tiny" / "train.json").read_text()) == record
     sft = f"{QUICKSTART}/sft-tiny.yaml"
     other = tagevol("train", folder, "--sft", sft, "--accelerate", "cpu", "--num_train_epochs", "1", folder=tmp_path)

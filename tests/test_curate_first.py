@@ -11,7 +11,7 @@ from threading import Thread
 
 import pytest
 from processes import wait_for, working_in
-from run_folders import ROOT
+from run_folders import ROOT, load_script
 from stand_in_server import StandInServer, error
 
 from tagevol_hf import curate_first
@@ -304,17 +304,8 @@ def test_ctrl_c_while_it_curates_is_one_line(tmp_path):
         (["--model_name_or_path", ".", "--output_dir", "."], "output_dir: . holds model_name_or_path, ., which would"),
     ],
 )
-def test_what_is_wrong_with_the_training_is_said_before_the_data_is_made(tmp_path, argument, message):
-    recipe = write_recipe(tmp_path, "builtin", rows=3)
+def test_what_is_wrong_with_the_training_is_said_before_the_data_is_made(recipe, capsys, argument, message):
     config = ["--config", str(ROOT / "recipes/quickstart/sft-tiny.yaml"), "--curated", recipe]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts/sft.py"), *config, *argument],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 2
-    assert message in done.stderr.splitlines()[-1]
-    assert not (tmp_path / "runs").exists()
+    assert load_script("sft").main([*config, *argument]) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not Path("runs").exists()

@@ -115,16 +115,22 @@ def place(tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_failed_and_changed_studies_go_on_where_they_ended(place):
-    out = place / "runs" / "pair"
-    two = out / "trained" / "two" / "tokens-seed3"
+def test_killed_and_failed_trainings_of_finished_runs_go_on_where_they_ended(place):
     only = compare("study.yaml", "--no-train", folder=place)
     assert only.returncode == 0, only.stderr
-    assert not (out / "trained").exists()
-    assert result(out) == {"trainings": [], "evaluations": [], "contrasts": []}
+    assert not (place / "runs" / "pair" / "trained").exists()
+    assert result(place / "runs" / "pair") == {"trainings": [], "evaluations": [], "contrasts": []}
 
-    # Killed while the second arm is trained: nothing is left behind, and the first one is not trained again.
-    with subprocess.Popen([*PROGRAM, "study.yaml"], cwd=place, env=surroundings(), stdout=subprocess.DEVNULL) as child:
+    # Finished runs are trained as the study says; the first of them is the one that the others are compared with.
+    out = place / "both"
+    two = out / "trained" / "two" / "tokens-seed3"
+    runs = [place / "runs" / "pair" / arm for arm in ("one", "two")]
+    command = [*runs, "--as", "study.yaml", "--set", "evaluate.against=one", "--out", "both"]
+
+    # Killed while the second is trained: nothing is left behind, and the first one is not trained again.
+    with subprocess.Popen(
+        [*PROGRAM, *map(str, command)], cwd=place, env=surroundings(), stdout=subprocess.DEVNULL
+    ) as child:
         wait_for(lambda: "learned" in read(two / "training.log"), 240)
         child.send_signal(signal.SIGKILL)
         assert child.wait(timeout=20) == -signal.SIGKILL
@@ -136,14 +142,11 @@ def test_killed_failed_and_changed_studies_go_on_where_they_ended(place):
     # The second training fails: it is an outcome, the others are compared, and the status is 2.
     (two / "tokenizer.json").unlink(missing_ok=True)
     (two / "tokenizer.json").mkdir()
-    failed = compare("study.yaml", folder=place)
+    failed = compare(*command, folder=place)
     assert failed.returncode == 2, failed.stdout
-    assert (
-        failed.stderr.strip()
-        .splitlines()[-1]
-        .startswith(
-            "error: pair: 1 trainings or evaluations failed (two/tokens-seed3); the others are compared in runs/pair"
-        )
+    assert failed.stderr.strip().splitlines()[-1] == (
+        "error: one and two: 1 trainings or evaluations failed (two/tokens-seed3); the others are compared in both, "
+        "the same command tries again"
     )
     assert "note: Training of two (equal tokens, seed 3) failed: " in failed.stdout
     assert times(out, "trained/one/*/train.json") == before
@@ -153,28 +156,19 @@ def test_killed_failed_and_changed_studies_go_on_where_they_ended(place):
     (two / "tokenizer.json").rmdir()
     marks = times(out, "trained/one/*/evals/*.json")
     assert {path.name for path in marks} == {"gsm8k.json", "held_out_loss.json", "evaluated.json"}
-    done = compare("study.yaml", folder=place)
+    done = compare(*command, folder=place)
     assert done.returncode == 0, done.stderr + done.stdout
+    assert "2 runs, trained as pair → both" in done.stdout
     assert times(out, "trained/one/*/evals/*.json") == marks
     found = result(out)
-    assert [(entry["arm"], entry["task"], entry["n"]) for entry in found["contrasts"] if entry["task"] == "gsm8k"] == [
-        ("one", "gsm8k", 3),
-        ("two", "gsm8k", 3),
+    gsm8k = [entry for entry in found["contrasts"] if entry["task"] == "gsm8k"]
+    assert [(entry["arm"], entry["n"], entry["difference"] is None) for entry in gsm8k] == [
+        ("one", 3, True),
+        ("two", 3, False),
     ]
     sizes = [entry["tokens"] for entry in found["trainings"]]
     assert max(sizes) - min(sizes) <= max(json.loads((out / "trained" / "two.tokens.json").read_text())["tokens"])
     assert "note: gsm8k, equal tokens: only 3 problems: the intervals are rough." in done.stdout
-
-    # Finished runs are trained as the study says; none of them is the arm that it compares with.
-    runs = [out / arm for arm in ("two", "one")]
-    sections = ["--set", "train.equal=[as_selected]", "--set", "evaluate.tasks=[held_out_loss]"]
-    sections += ["--set", "train.set.max_steps=1", "--set", "evaluate.against=one", "--set", "evaluate.data={}"]
-    both = compare(*runs, "--as", "study.yaml", *sections, "--out", "both", folder=place)
-    assert both.returncode == 0, both.stderr
-    assert "2 runs, trained as pair → both" in both.stdout
-    second, first = result(place / "both")["contrasts"]
-    assert (first["arm"], first["difference"], second["arm"], second["equal"]) == ("one", None, "two", "as_selected")
-    assert second["difference"] is not None
 
 
 def read(file):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import pytest
 from datasets import Dataset
@@ -104,6 +105,20 @@ def test_script_measures_before_and_after(tiny, tmp_path, capsys):
     assert len(result["samples"]) == 2
     assert all(len(sample[side]) <= 200 for sample in result["samples"] for side in ("before", "after"))
     assert "before" in shown
+
+    aside = other.rename(tmp_path / "aside")  # nothing is measured again
+    assert script.main([*options, "--base", str(other), "--out", str(out)]) == 0
+    again = capsys.readouterr().out
+    assert again == f"{out}: already measured: nothing to do (same model, rows and options)\n{shown}"
+    assert json.loads(out.read_text()) == result
+    aside.rename(other)
+    for changed in (["--replies", "1"], ["--limit", "4"]):
+        assert script.main([*options, "--base", str(other), "--out", str(out), *changed]) == 0
+        assert "already measured" not in capsys.readouterr().out
+    weights = tiny / "model.safetensors"
+    os.utime(weights, ns=(1, 1))  # as if it had been trained again
+    assert script.main([*options, "--base", str(other), "--limit", "4", "--out", str(out)]) == 0
+    assert "already measured" not in capsys.readouterr().out
 
     assert script.main([*options, "--out", str(out)]) == 0
     assert json.loads(out.read_text())["before"] is None
