@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,14 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tagevol_hf.cli import app
+from tagevol_hf.errors import RecipeError
+
 ROOT = Path(__file__).parent.parent
-PROGRAM = """
-import typer
-from tagevol_hf import cli, cli_compare
-if "compare" not in typer.main.get_command(cli.app).commands:
-    cli_compare.add_to(cli.app)
-cli.main()
-"""
+PROGRAM = "from tagevol_hf.cli import main; main()"
 RECIPE = """
 name: base
 data: {source: seeds.jsonl}
@@ -114,21 +112,20 @@ def test_errors_are_one_line_and_status_2(place, arguments, message):
     assert not (place / "runs").exists()
 
 
-@pytest.mark.slow
-def test_finished_runs_take_no_settings(place):
+def test_finished_runs_take_no_settings(place, monkeypatch):
+    monkeypatch.chdir(place)
     for name in ("a", "b"):
         (place / name).mkdir()
         (place / name / "run.json").write_text('{"status": "complete"}')
     for options in (("--limit", "3"), ("--set", "train.seeds=[1]"), ("--as", "study.yaml", "--set", "data.limit=3")):
-        done = tagevol("compare", "a", "b", *options, folder=place)
-        assert done.returncode == 2
-        assert "--set, --limit, --max-… need a study" in done.stderr
+        with pytest.raises(RecipeError, match=r"--set, --limit, --max-… need a study"):
+            app(["compare", "a", "b", *options], standalone_mode=False)
     for arguments, message in (
         (("a", "b", "--as", "study.yaml"), "the study two has no section train, so nothing can be trained as it does"),
         (("study.yaml", "--as", "study.yaml"), "--as is for finished runs; a study trains as it says itself"),
     ):
-        done = tagevol("compare", *arguments, folder=place)
-        assert (done.returncode, done.stderr.strip()) == (2, f"error: compare: {message}")
+        with pytest.raises(RecipeError, match=f"^compare: {re.escape(message)}$"):
+            app(["compare", *arguments], standalone_mode=False)
 
 
 def status_of(run):
