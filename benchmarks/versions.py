@@ -42,8 +42,8 @@ _TESTING = (
     *("bitsandbytes", "hypothesis", "ipykernel", "markdown-it-py", "nbclient", "nbformat", "psutil", "pytest"),
     *("pytest-xdist", "sentencepiece", "tensorboard", "tiktoken", "PyYAML"),
 )
-_ALL = ".[train,embed,eval,dedup,figures]"
-_TRAINING = ("tests/training", "tests/evals/test_hook.py")
+_ALL = ".[transformers,train,embed,eval,dedup,figures]"
+_TRAINING = ("tests/training", "tests/evals/test_hook.py", "tests/engines/test_transformers.py")
 _REAL = ("tests/engines/test_vllm.py", "tests/engines/test_vllm_grammar.py", "tests/test_journey_vllm.py")
 _LIMIT = 2400  # seconds of a set's tests
 

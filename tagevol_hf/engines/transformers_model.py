@@ -19,6 +19,7 @@ except ImportError as _fault:
     raise MissingExtraError(_fault.name or "transformers", "transformers") from _fault
 
 _PLAIN_LAYERS = {"DynamicLayer", "DynamicSlidingWindowLayer"}
+_CACHE_NAMES = ("cache", "past_key_values")  # of a model's argument: from transformers 5.24 on, and before
 _NO_LIMIT = 1_000_000  # tokens; a tokenizer without a limit says 1e30
 
 
@@ -72,6 +73,7 @@ class LoadedModel:
         self.end = self.tokenizer.eos_token_id if self.tokenizer.eos_token_id in self.ends else min(self.ends)
         takes = inspect.signature(self._model.forward).parameters
         self._only_last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+        self._cache_name = next((name for name in _CACHE_NAMES if name in takes), "")
         self.window = self._rows_fit_together(config, takes)
 
     def tokens(self, request: Request) -> list[int]:
@@ -103,8 +105,8 @@ class LoadedModel:
             input_ids=tokens,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
             use_cache=True,
+            **{self._cache_name: cache},
             **self._only_last,
         )
         logits: torch.Tensor = output.logits[:, -1].float()
@@ -159,7 +161,7 @@ class LoadedModel:
         """The window; an error for a model whose rows cannot be padded and put together."""
         layers = transformers.DynamicCache(config=config).layers
         kinds = {type(layer).__name__ for layer in layers}
-        if not {"position_ids", "past_key_values"} <= takes.keys() or kinds - _PLAIN_LAYERS:
+        if "position_ids" not in takes or not self._cache_name or kinds - _PLAIN_LAYERS:
             raise EngineError(
                 f"{self.name}: this kind of model ({type(self._model).__name__}) does not keep keys and values for "
                 "each token, which this engine needs to answer several requests at once; use vllm: or a server"
