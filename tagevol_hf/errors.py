@@ -15,6 +15,16 @@ A bad *machine* always is one. Messages say where, what was expected, what was f
 from __future__ import annotations
 
 
+def one_line(fault: BaseException, most: int = 500) -> str:
+    """What an exception says, without line breaks, for the inside of a message.
+
+    Args:
+        fault: The exception; of one that says nothing, the name of its type.
+        most: Characters at the most.
+    """
+    return (" ".join(str(fault).split()) or type(fault).__name__)[:most]
+
+
 class TagEvolError(Exception):
     """Base of every error that this package raises on purpose."""
 

@@ -17,7 +17,7 @@ from typing import Any
 import filelock
 from datasets import Dataset, IterableDataset, concatenate_datasets, load_from_disk
 
-from .errors import DataError
+from .errors import DataError, one_line
 
 SHARD_ROWS = 20_000
 _SHARD_BYTES = 64 * 2**20  # of the rows' texts, about; a shard is in memory while it is written
@@ -76,7 +76,7 @@ def _fetch(stream: IterableDataset, place: Path, shards: list[Path], have: int, 
         try:
             part = _part(rows, SHARD_ROWS if limit is None else min(SHARD_ROWS, limit - have))
         except Exception as fault:  # whatever the library behind the stream raises
-            line = " ".join(str(fault).split())[:300] or type(fault).__name__
+            line = one_line(fault, 300)
             raise DataError(f"the stream broke off ({line}); {have:,} rows are kept: run the same again") from fault
         if not part:
             _write(place / _END, {"rows": have})

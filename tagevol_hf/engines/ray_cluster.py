@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import EngineError, MissingExtraError
+from ..errors import EngineError, MissingExtraError, one_line
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -166,8 +166,3 @@ def _signals_kept() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def one_line(fault: BaseException) -> str:
-    """What an exception says, without line breaks."""
-    return " ".join(str(fault).split())[:500] or type(fault).__name__

@@ -10,10 +10,10 @@ from types import ModuleType
 from typing import Any
 
 from .. import __version__
-from ..errors import EngineError
+from ..errors import EngineError, one_line
 from .base import Reply, Request
 from .ray_actor import EngineActor, Hello, News
-from .ray_cluster import nodes_of, one_line
+from .ray_cluster import nodes_of
 from .ray_place import WAIT, Share, environment, too_small
 
 _PATIENCE = 5.0  # seconds for the other actors to start, so that short work is shared out, too

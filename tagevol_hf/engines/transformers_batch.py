@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 
-from ..errors import EngineError
+from ..errors import EngineError, one_line
 from .base import Reply, Request
-from .transformers_model import empty_memory, is_out_of_memory, one_line
+from .transformers_model import empty_memory, is_out_of_memory
 from .transformers_prefix import SharedStart, moved_to_the_right
 from .transformers_rows import Intake, Row
 from .transformers_sampling import next_tokens

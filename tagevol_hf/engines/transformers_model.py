@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import EngineError, MissingExtraError
+from ..errors import EngineError, MissingExtraError, one_line
 from .base import Request
+from .hints import hub_hint, with_way
 
 try:
     import torch
@@ -64,7 +65,8 @@ class LoadedModel:
         except (EngineError, MissingExtraError):
             raise
         except Exception as fault:  # whatever a broken file makes the many parts raise
-            raise EngineError(f"{self.name}: the model cannot be loaded: {one_line(fault)}") from fault
+            told = with_way(one_line(fault), hub_hint(str(fault)))
+            raise EngineError(f"{self.name}: the model cannot be loaded: {told}") from fault
         self._template = self._own_template(chat_template)
         config = self._model.config.get_text_config(decoder=True)
         self.vocabulary = int(config.vocab_size)
@@ -184,11 +186,6 @@ def is_out_of_memory(fault: Exception) -> bool:
     return isinstance(fault, torch.OutOfMemoryError) or (
         isinstance(fault, RuntimeError) and ("out of memory" in told or "not enough memory" in told)
     )
-
-
-def one_line(fault: BaseException) -> str:
-    """An exception's message without line breaks, at most 500 characters."""
-    return (" ".join(str(fault).split()) or type(fault).__name__)[:500]
 
 
 def _device(name: str, wanted: str) -> torch.device:

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from ..errors import one_line
 from .base import FinishReason, Reply, Request, failed
 from .transformers_grammar import Grammars, why
-from .transformers_model import LoadedModel, one_line
+from .transformers_model import LoadedModel
 from .transformers_sampling import Drawing
 
 _HALF_A_CHARACTER = "\ufffd"  # where a reply is cut between the bytes of one; vLLM leaves it out, too

@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import Any
 
-from ..errors import EngineError, MissingExtraError
+from ..errors import EngineError, MissingExtraError, one_line
 
 LOWEST = (0, 10, 2)
 HIGHEST = (0, 33)
@@ -133,8 +133,3 @@ def knows_rank_patterns() -> bool:
     from vllm.lora.peft_helper import PEFTHelper
 
     return "rank_pattern" in {field.name for field in dataclasses.fields(PEFTHelper)}
-
-
-def one_line(fault: BaseException) -> str:
-    """An exception's message without line breaks, at most 500 characters."""
-    return (" ".join(str(fault).split()) or type(fault).__name__)[:500]

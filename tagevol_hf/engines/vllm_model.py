@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import EngineError
+from ..errors import EngineError, one_line
 from .base import Reply, Request, Schema, failed
-from .vllm_api import compiled_grammars, for_throughput, import_vllm, kept_to_schema, one_line, refusals, tokenizer_of
+from .hints import vllm_hint, with_way
+from .vllm_api import compiled_grammars, for_throughput, import_vllm, kept_to_schema, refusals, tokenizer_of
 from .vllm_lora import Adapter
 from .vllm_options import engine_args
 
@@ -54,7 +55,8 @@ class LoadedModel:
         except EngineError:
             raise
         except Exception as fault:  # vLLM raises what its many parts raise
-            raise EngineError(f"{self._name}: the model cannot be loaded: {one_line(fault)}") from fault
+            told = with_way(one_line(fault), vllm_hint(str(fault)))
+            raise EngineError(f"{self._name}: the model cannot be loaded: {told}") from fault
         self._template = template_file.read_text(encoding="utf-8") if template_file else None
         self._arrived: dict[str, Reply] = {}
         self._schemas: dict[int, tuple[Schema, dict[str, Any]]] = {}

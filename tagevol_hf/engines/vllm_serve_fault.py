@@ -7,23 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from ..errors import EngineError
 from .child_server import ChildServer
+from .hints import vllm_hint
 from .spec import unknown_option
 
-_HINTS = (
-    (
-        r"out of memory|OutOfMemory|available memory for the cache|available KV cache memory|Free memory on device|"
-        r"Cannot allocate memory|insufficient memory",
-        "the memory is too small: lower max_model_len or max_num_seqs, change gpu_memory_utilization (on a CPU "
-        "VLLM_CPU_KVCACHE_SPACE), or share the model out with tensor_parallel_size; does another process use the GPU?",
-    ),
-    (r"[Aa]ddress already in use|Errno 98", "the port is in use: give another port, or none for a free one"),
-    (
-        r"not a valid model identifier|RepositoryNotFound|Repository Not Found|LocalEntryNotFound|gated repo|"
-        r"[Cc]annot find (the requested files|an appropriate cached)|couldn't connect to|offline mode",
-        "the model cannot be found: is its name right, HF_TOKEN set if it is gated, and the Hub in reach?",
-    ),
-    (r"does not support LoRA|LoRA rank", "the adapter does not fit: is it made for this model?"),
-)
 _KILLED = "it was killed: by somebody, or by the system for lack of memory"
 _UNKNOWN = re.compile(r"unrecognized arguments: (.*)")
 _USAGE_ERROR = 2  # argparse's exit status
@@ -54,10 +40,10 @@ def ended_at_start(engine: str, child: ChildServer, known: Iterable[str]) -> Eng
 def what_to_do(child: ChildServer, lines: Sequence[str]) -> str:
     """The way on that the last lines suggest."""
     text = "\n".join(lines)
-    found = [hint for pattern, hint in _HINTS if re.search(pattern, text)]
+    found = vllm_hint(text)
     if not found and child.status is not None and child.status < 0:
         return _KILLED
-    return found[0] if found else "what it said last tells why"
+    return found or "what it said last tells why"
 
 
 def with_lines(told: str, child: ChildServer, lines: Sequence[str]) -> str:

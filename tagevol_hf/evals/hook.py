@@ -20,6 +20,7 @@ from trl.models.utils import unwrap_model_for_generation
 from ..child import child_environment
 from ..engines.open import open_engine
 from ..engines.stored import stored
+from ..errors import one_line
 from .generate import Answers, generate
 from .live import LiveEngine
 from .result import Result, result_of
@@ -124,7 +125,7 @@ class EvalHook(TrainerCallback):  # type: ignore[misc] # transformers gives no t
         try:
             said = self._answers(task, model)
         except Exception as fault:  # whatever it is: a training must not end because of an evaluation
-            error = _line(fault)
+            error = one_line(fault, 300)
         parts: list[Any] = gather_object([(said, error)])
         failures = [failure for _, failure in parts if failure]
         if failures:
@@ -149,7 +150,7 @@ class EvalHook(TrainerCallback):  # type: ignore[misc] # transformers gives no t
             try:
                 found = self._graded(task, outputs).figures(), ""
             except Exception as fault:  # likewise
-                found = {}, _line(fault)
+                found = {}, one_line(fault, 300)
         everywhere: list[tuple[Mapping[str, Any], str]] = gather_object([found])
         return everywhere[0]
 
@@ -185,7 +186,7 @@ class EvalHook(TrainerCallback):  # type: ignore[misc] # transformers gives no t
                 return self._failed(task, state, done.stderr.strip().rpartition("\n")[2])
             figures: Mapping[str, Any] = json.loads(done.stdout.strip().rpartition("\n")[2])
         except (OSError, ValueError, subprocess.SubprocessError) as fault:
-            return self._failed(task, state, _line(fault))
+            return self._failed(task, state, one_line(fault, 300))
         return figures
 
     def _figures(self, task: Task, state: Any, figures: Mapping[str, Any]) -> dict[str, float]:
@@ -229,7 +230,3 @@ def _task(task: str | Task) -> Task:
         return task
     check_names([task], "eval_tasks")
     return task_of(task)
-
-
-def _line(fault: BaseException) -> str:
-    return " ".join(str(fault).split())[:300] or type(fault).__name__

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from ..errors import DataError
+from ..errors import DataError, one_line
 from ..sources import load, open_saved
 from .pool_json import table_from_json
 from .pool_rows import table_from_dataset
@@ -54,8 +54,8 @@ def push(dataset: Dataset, repo: str, config_name: str, private: bool) -> None:
         dataset.push_to_hub(repo, config_name=config_name, private=private)
     except (OSError, ValueError) as fault:
         raise DataError(
-            f"{repo}: the tag pool cannot be pushed ({_line(fault)}); expected owner/name and a token that may write "
-            "there (hf auth login)"
+            f"{repo}: the tag pool cannot be pushed ({one_line(fault, 200)}); expected owner/name and a token that may "
+            "write there (hf auth login)"
         ) from fault
 
 
@@ -80,7 +80,7 @@ def _on_the_hub(where: str, repo: str, config: str) -> Table:
     except DataError as fault:
         raise DataError(
             f"tag pool {where!r}: no such file or folder, and no data set with a configuration {config!r} on the Hub "
-            f"({_line(fault)}); {_EXPECTED}"
+            f"({one_line(fault, 200)}); {_EXPECTED}"
         ) from fault
     return _in_dataset(where, found)
 
@@ -90,7 +90,3 @@ def _in_dataset(where: str, dataset: Dataset) -> Table:
         return table_from_dataset(dataset)
     except DataError as fault:
         raise DataError(f"{where}: {fault}") from None
-
-
-def _line(fault: Exception) -> str:
-    return " ".join(str(fault).split())[:200]

@@ -10,7 +10,7 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict, Features, load_dataset
 
-from ..errors import DataError
+from ..errors import DataError, one_line
 from ..rows import ROW_FEATURES, rows_of
 from ..sources import open_saved
 
@@ -103,7 +103,7 @@ def _from_hub(where: str, part: str) -> Dataset:
     except Exception as error:
         raise DataError(
             f"{where}: no such folder, and it cannot be read from the Hub with configuration {part!r} "
-            f"({_one_line(error)}); make a run with: tagevol run <recipe>"
+            f"({one_line(error, 200)}); make a run with: tagevol run <recipe>"
         ) from error
 
 
@@ -146,7 +146,3 @@ def _typed(rows: Dataset, where: str) -> Dataset:
     rows = rows.select_columns([*USED, *seed])
     features = Features({**CURATED_FEATURES, **dict.fromkeys(seed, ROW_FEATURES["id"])})
     return rows if rows.features == features else rows.cast(features, keep_in_memory=True, load_from_cache_file=False)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, RecipeError
+from ..errors import DataError, RecipeError, one_line
 from ..versions import versions
 from .card import EVALUATION, run_of, write_card
 from .card_text import scrub
-from .merged_model import adapter_tokenizer, merged_model, one_line, set_end
+from .merged_model import adapter_tokenizer, merged_model, set_end
 from .record import read_json, write_json
 
 RECORD = "merge.json"
@@ -130,7 +130,7 @@ def _written_beside(out: Path, size: int) -> Iterator[Path]:
     except Exception as error:
         if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":  # which has no base in Python
             full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-            why = "the disk is full" if full else one_line(error)
+            why = "the disk is full" if full else one_line(error, 300)
             raise DataError(
                 f"{out}: cannot be written ({why}); nothing was left there; make room and start again"
             ) from error

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, MissingExtraError
+from ..errors import DataError, MissingExtraError, one_line
 
 
 def merged_model(adapter: Path, base: str, revision: str, dtype: str, trust_remote_code: bool) -> Any:
@@ -26,12 +26,12 @@ def merged_model(adapter: Path, base: str, revision: str, dtype: str, trust_remo
             warnings.filterwarnings("ignore", message="Found missing adapter keys")  # `_check_names` refuses them
             adapted = PeftModel.from_pretrained(model, str(adapter), torch_device="cpu")
     except (RuntimeError, ValueError, KeyError) as error:
-        raise DataError(_not_fitting(adapter, base, one_line(error))) from error
+        raise DataError(_not_fitting(adapter, base, one_line(error, 300))) from error
     _check_names(adapter, base, adapted)
     try:
         return adapted.merge_and_unload(safe_merge=True)
     except ValueError as error:
-        raise DataError(f"{adapter}: cannot be merged ({one_line(error)}); train it again") from error
+        raise DataError(f"{adapter}: cannot be merged ({one_line(error, 300)}); train it again") from error
 
 
 def adapter_tokenizer(adapter: Path, base: str, revision: str, trust_remote_code: bool) -> Any:
@@ -78,7 +78,7 @@ def _base_model(base: str, revision: str, dtype: str, trust_remote_code: bool) -
         return AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **trust)
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"{base}: the adapter's base model cannot be loaded at revision {revision} ({one_line(error)}); "
+            f"{base}: the adapter's base model cannot be loaded at revision {revision} ({one_line(error, 300)}); "
             "say where it is now with --base"
         ) from error
 
@@ -103,8 +103,3 @@ def _check_names(adapter: Path, base: str, adapted: Any) -> None:
 
 def _not_fitting(adapter: Path, base: str, why: str) -> str:
     return f"{adapter}: the adapter does not fit {base} ({why}); give the model that it was trained on with --base"
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, for the inside of a message."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

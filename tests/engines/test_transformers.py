@@ -166,6 +166,13 @@ def test_a_broken_file_is_told_in_one_line(tiny_llama, tmp_path, name):
     assert "\n" not in str(caught.value)
 
 
+def test_a_model_that_the_hub_does_not_give_is_told_with_the_way_on():
+    with pytest.raises(EngineError, match=r"transformers:nobody/no-such-model: the model cannot be loaded: ") as caught:
+        answers(TransformersEngine("nobody/no-such-model"), [question(0)])
+    assert "\n" not in str(caught.value)
+    assert "; the model cannot be found: is its name right" in str(caught.value)
+
+
 def test_weights_that_are_missing_are_not_made_up(tiny_llama, tmp_path):
     from safetensors.torch import load_file, save_file
 

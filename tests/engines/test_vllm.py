@@ -190,6 +190,9 @@ def test_a_model_that_cannot_be_loaded_is_told_in_one_line():
     with pytest.raises(EngineError, match="vllm:nobody/no-such-model: the model cannot be loaded: ") as caught:
         answers(VLLMEngine("nobody/no-such-model"), [question(0)])
     assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(
+        "; the model cannot be found: is its name right, HF_TOKEN set if it is gated, and the Hub in reach?"
+    )
 
 
 # With a model

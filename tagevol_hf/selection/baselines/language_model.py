@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...errors import EngineError, MissingExtraError
+from ...errors import EngineError, MissingExtraError, one_line
 
 try:
     import torch
@@ -54,7 +54,7 @@ class LanguageModel:
         except EngineError:
             raise
         except Exception as fault:  # whatever a broken file makes the many parts raise
-            why = " ".join(str(fault).split())[:500]
+            why = one_line(fault)
             raise EngineError(
                 f"language model {self.name!r}: cannot be loaded: {why}; name a folder or a Hub id"
             ) from fault
