@@ -35,4 +35,4 @@ def hub_hint(text: str) -> str:
 
 def with_way(text: str, way: str) -> str:
     """A library's words and, where one is known, the way on."""
-    return f"{text}; {way}" if way else text
+    return f"{text.rstrip('. ')}; {way}" if way else text
