@@ -25,6 +25,8 @@ from tagevol_hf.evals import held_out
 from tagevol_hf.training import card, curated, encode, formats, models, quiet, record
 from tagevol_hf.versions import versions
 
+_DECIDING = (".safetensors", ".bin", ".jinja", "config.json", "adapter_config.json", "tokenizer.json")
+
 
 def arguments(argv: list[str]) -> argparse.Namespace:
     """The command line."""
@@ -98,13 +100,19 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
 
 def question_of(options: argparse.Namespace, format_name: str, base: str | None, rows: Dataset) -> str:
     """Digest of what is measured; empty for a model of the Hub, which may change under its name."""
-    folder = Path(options.model)
-    if not folder.is_dir():
+    if not Path(options.model).is_dir():
         return ""
-    weights = [file for file in sorted(folder.iterdir()) if file.suffix in (".safetensors", ".bin")]
-    marks = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in weights]
-    facts = [marks, base, format_name, curated.content_digest(rows), options.max_length, options.replies]
+    looks = [options.max_length, options.replies, format_name, curated.content_digest(rows)]
+    facts = [marks_of(options.model), marks_of(base) if base else None, *looks]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def marks_of(model: str) -> Any:
+    """Sizes and times of the files that decide what a model says; of one on the Hub its name."""
+    if not Path(model).is_dir():
+        return model
+    files = [file for file in sorted(Path(model).iterdir()) if file.suffix in _DECIDING or file.name in _DECIDING]
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
 def measure(

@@ -23,6 +23,7 @@ from . import (
     cli_show,
     cli_store,
 )
+from .cli_options import Limit, RecipePath, RunFolder
 from .errors import LimitError, MissingExtraError, RecipeError, TagEvolError
 from .launch import launch_evaluation, launch_training, missing_for_training
 from .project import recipe_path
@@ -42,14 +43,10 @@ app = typer.Typer(
 out = Console(soft_wrap=True, highlight=False, markup=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
-RecipePath = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help="A recipe's folder (with curate.yaml), or its YAML file.")
-]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a field: data.source=my.jsonl, select.n=1000, …"),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first so many rows.")]
 MaxRequests = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Stop after so many requests to the engines.")
 ]
@@ -181,7 +178,7 @@ def train(
 
 @app.command(short_help="Write a run's page and figures.")
 def report(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or not.")],
+    run_folder: RunFolder,
     figures: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also write figures for papers into this folder.")
     ] = None,

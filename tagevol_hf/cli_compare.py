@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cli_options import Limit
 from .errors import DataError, RecipeError, TagEvolError
 from .project import recipe_path
 
@@ -29,7 +30,6 @@ Settings = Annotated[
         help="Override a field of all arms' recipes, of one arm's, or of the study's sections train and evaluate.",
     ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first so many rows.")]
 MaxRequests = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Stop after so many requests, of all arms together.")
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cli_options import Limit, RecipePath
 from .errors import RecipeError
 from .project import recipe_path
 
@@ -19,13 +20,9 @@ if TYPE_CHECKING:
 _SHOWN = 3  # rows of a preview
 _CHARACTERS = 400  # of a text
 
-RecipePath = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help="A recipe's folder (with curate.yaml), or its YAML file.")
-]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field: select.n=1000, …")
 ]
-Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first so many rows.")]
 Preview = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Run so many rows for real, and say what all would take; 50 are enough."),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
+
+from .cli_options import RunFolder
 
 if TYPE_CHECKING:
     from .story import Child, Meeting, Order, Part, Story, Tag
@@ -34,7 +35,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def show(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or not.")],
+    run_folder: RunFolder,
     row_id: Annotated[str, typer.Option("--id", metavar="ID", help="The id of a row, or of a seed.")],
     full: Annotated[bool, typer.Option("--full", help="Show texts and lists to their ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with everything.")] = False,

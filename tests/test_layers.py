@@ -16,7 +16,7 @@ PACKAGE = Path(tagevol_hf.__file__).parent
 
 CLI = (
     *("cli", "cli_store", "cli_compare", "cli_curate", "cli_eval", "cli_schema", "cli_doctor", "cli_plan", "cli_hub"),
-    "cli_show",
+    *("cli_show", "cli_options"),
 )
 
 # Lower layers first; modules of one line may import each other only inside the same folder or file.

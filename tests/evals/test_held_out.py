@@ -106,17 +106,19 @@ def test_script_measures_before_and_after(tiny, tmp_path, capsys):
     assert all(len(sample[side]) <= 200 for sample in result["samples"] for side in ("before", "after"))
     assert "before" in shown
 
-    aside = other.rename(tmp_path / "aside")  # nothing is measured again
+    weights = other / "model.safetensors"
+    whole, times = weights.read_bytes(), weights.stat()
+    weights.write_bytes(bytes(len(whole)))  # of the same size and time, so it would be noticed only by measuring again
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert script.main([*options, "--base", str(other), "--out", str(out)]) == 0
     again = capsys.readouterr().out
     assert again == f"{out}: already measured: nothing to do (same model, rows and options)\n{shown}"
     assert json.loads(out.read_text()) == result
-    aside.rename(other)
+    weights.write_bytes(whole)
     for changed in (["--replies", "1"], ["--limit", "4"]):
         assert script.main([*options, "--base", str(other), "--out", str(out), *changed]) == 0
         assert "already measured" not in capsys.readouterr().out
-    weights = tiny / "model.safetensors"
-    os.utime(weights, ns=(1, 1))  # as if it had been trained again
+    os.utime(tiny / "model.safetensors", ns=(1, 1))  # as if it had been trained again
     assert script.main([*options, "--base", str(other), "--limit", "4", "--out", str(out)]) == 0
     assert "already measured" not in capsys.readouterr().out
 
