@@ -25,7 +25,10 @@ from tagevol_hf.evals import held_out
 from tagevol_hf.training import card, curated, encode, formats, models, quiet, record
 from tagevol_hf.versions import versions
 
-_DECIDING = (".safetensors", ".bin", ".jinja", "config.json", "adapter_config.json", "tokenizer.json")
+_DECIDING = (
+    *(".safetensors", ".bin", ".jinja", ".model", "config.json", "adapter_config.json"),
+    *("tokenizer.json", "tokenizer_config.json"),
+)  # endings and names of files that decide what a model says
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:

@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_pipeline import STEPS, recipe, seeds, write_seeds
+from test_pipeline import recipe, seeds, write_seeds
 
 from tagevol_hf.pipeline import curate, load_run
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts" / "slurm"
-EVOLVED = STEPS[:4]  # in two phases: before the tag pool and after it
 
 # Runs the tasks of an array one after the other; the number of a failed job is not a job to wait for.
 SBATCH = r"""#!/usr/bin/env bash
@@ -58,7 +57,7 @@ def place(tmp_path):
         (tmp_path / "bin" / name).chmod(0o755)
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     (tmp_path / "jobs.txt").touch()
-    given = recipe(write_seeds(tmp_path / "seeds.jsonl", seeds()), EVOLVED)
+    given = recipe(write_seeds(tmp_path / "seeds.jsonl", seeds()))
     (tmp_path / "recipe.yaml").write_text(json.dumps({"name": "t", **given.plain()}))
     return tmp_path
 
@@ -87,11 +86,11 @@ def test_one_command_takes_all_phases_and_leaves_the_result_of_one_process(place
     assert done.returncode == 0, done.stderr
     assert done.stdout == "phase 1: 2 shards in job 1, their merge in job 2\n"
     jobs = (place / "jobs.txt").read_text().splitlines()
-    assert [job.split()[0].rpartition("/")[2] for job in jobs] == ["curate.sbatch", "merge.sbatch"] * 2
+    assert [job.split()[0].rpartition("/")[2] for job in jobs] == ["curate.sbatch", "merge.sbatch"] * 4
     assert "The engine was asked nothing" in (place / "output.txt").read_text()
     run = load_run(place / "run")
     assert run.record["status"] == "complete"
-    assert run.selected.to_list() == curate(recipe(place / "seeds.jsonl", EVOLVED), place / "whole").selected.to_list()
+    assert run.selected.to_list() == curate(recipe(place / "seeds.jsonl"), place / "whole").selected.to_list()
 
 
 @pytest.mark.slow

@@ -170,6 +170,15 @@ def test_killed_and_failed_trainings_of_finished_runs_go_on_where_they_ended(pla
     assert max(sizes) - min(sizes) <= max(json.loads((out / "trained" / "two.tokens.json").read_text())["tokens"])
     assert "note: gsm8k, equal tokens: only 3 problems: the intervals are rough." in done.stdout
 
+    # As they were selected, and the one that they are compared with stands last.
+    sections = ["--set", "train.equal=[as_selected]", "--set", "evaluate.tasks=[held_out_loss]"]
+    sections += ["--set", "train.set.max_steps=1", "--set", "evaluate.against=one", "--set", "evaluate.data={}"]
+    other = compare(*reversed(runs), "--as", "study.yaml", *sections, "--out", "other", folder=place)
+    assert other.returncode == 0, other.stderr
+    second, first = result(place / "other")["contrasts"]
+    assert (first["arm"], first["difference"], second["arm"], second["equal"]) == ("one", None, "two", "as_selected")
+    assert second["difference"] is not None
+
 
 def read(file):
     return file.read_text(errors="replace") if file.exists() else ""

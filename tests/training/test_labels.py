@@ -80,7 +80,7 @@ CONVERSATION = st.builds(
 )
 BATCH = st.lists(CONVERSATION, min_size=1, max_size=8)
 EXAMPLES = settings(
-    max_examples=15,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
